@@ -1,0 +1,2 @@
+//! The `offshoot` command.
+fn main() {}

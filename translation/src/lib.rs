@@ -1,0 +1,1 @@
+//! In-tree Kubernetes volumes to their CSI equivalents and back.
