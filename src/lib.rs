@@ -1,1 +1,5 @@
 //! Offshoot.
+
+pub mod backend;
+pub mod host;
+pub mod volume;

@@ -1,0 +1,1 @@
+//! Linux, by system call.

@@ -1,0 +1,3 @@
+//! What the node's operating system does for us.
+
+pub mod linux;
