@@ -1,5 +1,7 @@
 //! Offshoot.
 
 pub mod backend;
+pub mod controller;
 pub mod host;
+pub mod in_flight;
 pub mod volume;

@@ -13,9 +13,9 @@ use std::error::Error as StdError;
 use thiserror::Error;
 
 use crate::volume::{
-    Bytes, Contents, Device, Digest, FsType, GroupSnapshot, GroupSnapshotId, Health, Name, Node,
-    NodeId, Provisioning, Publication, Settings, Snapshot, SnapshotId, Source, StorageHealth,
-    Topology, Volume, VolumeId,
+    Bytes, CapacityRange, Contents, Device, Digest, FsType, GroupSnapshot, GroupSnapshotId, Health,
+    Name, Node, NodeId, Provisioning, Publication, Settings, Snapshot, SnapshotId, Source,
+    StorageHealth, Topology, Volume, VolumeId,
 };
 
 /// What a backend can do beyond what all of them can, and where its storage is.
@@ -34,6 +34,17 @@ pub enum NewContents {
     Block,
     /// A new filesystem.
     Filesystem(FsType),
+}
+
+impl NewContents {
+    /// The smallest volume that can hold it.
+    #[must_use]
+    pub fn minimum_size(self) -> Bytes {
+        match self {
+            Self::Block => Bytes(CapacityRange::UNIT),
+            Self::Filesystem(fs) => fs.minimum_size(),
+        }
+    }
 }
 
 /// With what a new volume begins.

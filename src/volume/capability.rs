@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::MountFlags;
+use super::{Bytes, MountFlags};
 
 /// CSI's access modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,6 +72,16 @@ impl FsType {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fs| fs.as_str() == name)
+    }
+
+    /// The smallest volume on which its mkfs works with our options.
+    #[must_use]
+    pub fn minimum_size(self) -> Bytes {
+        match self {
+            Self::Ext4 => Bytes(2 << 20),
+            Self::Xfs => Bytes(300 << 20),
+            Self::Btrfs => Bytes(114 << 20),
+        }
     }
 
     /// The name that the kernel gives it.

@@ -148,7 +148,7 @@ fn derive(prefix: &str, name: &Name) -> String {
 }
 
 /// The prefix and the first 128 bits of the SHA-256 of the parts, each ended by a zero byte.
-fn hashed(prefix: &str, parts: &[&str]) -> String {
+pub(super) fn hashed(prefix: &str, parts: &[&str]) -> String {
     let mut hasher = Sha256::new_with_prefix(prefix);
     for part in parts {
         hasher.update(part.as_bytes());

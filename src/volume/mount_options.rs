@@ -35,6 +35,10 @@ impl fmt::Debug for MountFlags {
 
 /// Mount options that passed the allow-list of their filesystem. `nosuid` and `nodev` always hold and are not listed.
 #[derive(Clone, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an attribute of mount_setattr(2), on or off"
+)]
 pub struct MountOptions {
     /// Mounted read-only.
     pub read_only: bool,

@@ -42,6 +42,14 @@ pub enum Source {
 #[serde(transparent)]
 pub struct Digest(pub String);
 
+impl Digest {
+    /// The digest of these parts, in this order.
+    #[must_use]
+    pub fn of(parts: &[&str]) -> Self {
+        Self(super::id::hashed("", parts))
+    }
+}
+
 /// A node to which a volume is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
