@@ -2,6 +2,8 @@
 
 pub mod backend;
 pub mod controller;
+pub mod csi;
 pub mod host;
 pub mod in_flight;
+pub mod rpc;
 pub mod volume;

@@ -90,6 +90,16 @@ impl SettingsPatch {
         *self == Self::default()
     }
 
+    /// What either names; `over` has precedence.
+    #[must_use]
+    pub fn overlaid_by(&self, over: &Self) -> Self {
+        Self {
+            provisioning: over.provisioning.or(self.provisioning),
+            read_ahead_kib: over.read_ahead_kib.or(self.read_ahead_kib),
+            direct_io: over.direct_io.or(self.direct_io),
+        }
+    }
+
     /// `settings` with what is named here in its place.
     #[must_use]
     pub fn apply(&self, settings: &Settings) -> Settings {

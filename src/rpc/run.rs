@@ -1,0 +1,31 @@
+//! Work that must not stop half-way because its caller went away.
+
+use std::future::Future;
+
+use tonic::Status;
+
+use crate::in_flight::Claim;
+
+/// Runs `work` in a task of its own, which holds `claim` until the work is done, whatever becomes of the caller.
+pub(super) async fn run_to_end<T, E>(
+    claim: Claim,
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, Status>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    Status: From<E>,
+{
+    let task = tokio::spawn(async move {
+        let result = work.await;
+        drop(claim);
+        result
+    });
+    match task.await {
+        Ok(result) => result.map_err(Status::from),
+        // A panic is a bug; the state is what a crash would leave, from which a repeated call converges.
+        Err(error) => Err(Status::internal(format!(
+            "the operation was cut short by a bug of the driver ({error}); repeat the call, and please report it"
+        ))),
+    }
+}
