@@ -7,6 +7,11 @@
 //! The caller holds the claim of the volume, snapshot or group that it names (see `in_flight`), so two changing calls
 //! never meet on one object. Calls on different objects run side by side.
 
+#[doc(hidden)]
+pub mod conformance;
+// pub mod file;
+pub mod memory;
+
 use async_trait::async_trait;
 use std::any::Any;
 use std::error::Error as StdError;

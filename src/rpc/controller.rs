@@ -489,8 +489,11 @@ fn create_volume(request: csi::CreateVolumeRequest) -> Result<CreateVolume, Stat
     let accessibility = request::accessibility(request.accessibility_requirements)?;
     let source = request::source(request.volume_content_source)?;
     let source = match source {
-        Some(None) => return Err(Status::not_found("the content source does not exist")),
-        source => source.flatten(),
+        request::AskedSource::Unknown => {
+            return Err(Status::not_found("the content source does not exist"));
+        }
+        request::AskedSource::Nothing => None,
+        request::AskedSource::Known(source) => Some(source),
     };
     Ok(CreateVolume {
         name,

@@ -60,7 +60,7 @@ impl GroupController for GroupControllerService {
         let sources = sources(&request.source_volume_ids)?;
         let id = GroupSnapshotId::for_name(&name);
         let mut needs = vec![Need::alone(&id)];
-        needs.extend(sources.iter().map(|id| Need::shared(id)));
+        needs.extend(sources.iter().map(Need::shared));
         let claim = self.in_flight.claim("CreateVolumeGroupSnapshot", needs)?;
         let controller = self.controller.clone();
         let work = async move { controller.create_group(name, sources).await };

@@ -13,11 +13,11 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
-use super::{ControllerService, GroupControllerService, IdentityService};
+use super::{ControllerService, GroupControllerService, IdentityService, NodeService};
 use crate::csi::controller_server::ControllerServer;
 use crate::csi::group_controller_server::GroupControllerServer;
 use crate::csi::identity_server::IdentityServer;
-// use crate::csi::node_server::NodeServer;
+use crate::csi::node_server::NodeServer;
 
 /// How many calls are worked on at once; more wait in their connections.
 const MAX_CALLS: usize = 1024;
@@ -142,8 +142,8 @@ pub struct Services {
     pub identity: IdentityService,
     /// In modes `all` and `controller`.
     pub controller: Option<(ControllerService, GroupControllerService)>,
-    // node
-    // pub node
+    /// In modes `all` and `node`.
+    pub node: Option<NodeService>,
 }
 
 impl Services {
@@ -161,7 +161,7 @@ impl Services {
             .add_service(IdentityServer::new(self.identity))
             .add_optional_service(controller.map(ControllerServer::new))
             .add_optional_service(groups.map(GroupControllerServer::new))
-            // .add_optional_service(self.node.map(NodeServer::new))
+            .add_optional_service(self.node.map(NodeServer::new))
             .serve_with_incoming_shutdown(UnixListenerStream::new(socket), stop)
             .await?;
         drop(file);

@@ -15,7 +15,11 @@ use crate::controller::{
     CreateGroupError, CreateSnapshotError, CreateVolumeError, DeleteSnapshotError,
     DeleteVolumeError, ExpandVolumeError, GroupError, ModifyVolumeError, PublishVolumeError,
 };
+use crate::host::HostError;
 use crate::in_flight::OperationPending;
+use crate::node::{
+    ExpandError, PublishError, StageError, StatsError, UnpublishError, UnstageError,
+};
 
 /// Gives an error type its code and, as the message, the whole chain of causes.
 macro_rules! codes {
@@ -42,6 +46,12 @@ codes! {
     DeleteSnapshotError => delete_snapshot,
     CreateGroupError => create_group,
     GroupError => group,
+    StageError => stage,
+    UnstageError => unstage,
+    PublishError => publish,
+    UnpublishError => unpublish,
+    StatsError => stats,
+    ExpandError => expand,
 }
 
 fn backend(error: &BackendError) -> Code {
@@ -128,6 +138,83 @@ fn group(error: &GroupError) -> Code {
     match error {
         GroupError::OtherMembers { .. } => Code::InvalidArgument,
         GroupError::Backend(error) => backend(error),
+    }
+}
+
+fn host(error: &HostError) -> Code {
+    use HostError as E;
+    match error {
+        E::UnsafePath(_) => Code::InvalidArgument,
+        E::NoSuchPath(_) => Code::FailedPrecondition,
+        // Somebody will let go of it, or the disk will answer: repeat the call.
+        E::Busy(_) | E::Hung { .. } => Code::Unavailable,
+        E::NotPermitted { .. } | E::Failed { .. } => Code::Internal,
+    }
+}
+
+fn stage(error: &StageError) -> Code {
+    use StageError as E;
+    match error {
+        E::Exceeds { .. } => Code::FailedPrecondition,
+        E::MountOption(_) => Code::InvalidArgument,
+        E::Incompatible { .. } => Code::AlreadyExists,
+        E::Occupied { .. } => Code::Internal,
+        E::FilesystemGone { .. } => Code::DataLoss,
+        E::Backend(error) => backend(error),
+        E::Host(error) => host(error),
+    }
+}
+
+fn unstage(error: &UnstageError) -> Code {
+    use UnstageError as E;
+    match error {
+        E::Published { .. } => Code::FailedPrecondition,
+        E::Busy { .. } => Code::Unavailable,
+        E::Foreign { .. } => Code::Internal,
+        E::Backend(error) => backend(error),
+        E::Host(error) => host(error),
+    }
+}
+
+fn publish(error: &PublishError) -> Code {
+    use PublishError as E;
+    match error {
+        E::Exceeds { .. }
+        | E::NotStaged { .. }
+        | E::SecondTarget { .. }
+        | E::WritableDevice { .. } => Code::FailedPrecondition,
+        E::MountOption(_) => Code::InvalidArgument,
+        E::Incompatible { .. } => Code::AlreadyExists,
+        E::Occupied { .. } => Code::Internal,
+        E::Backend(error) => backend(error),
+        E::Host(error) => host(error),
+    }
+}
+
+fn unpublish(error: &UnpublishError) -> Code {
+    match error {
+        UnpublishError::Foreign { .. } => Code::Internal,
+        UnpublishError::Backend(error) => backend(error),
+        UnpublishError::Host(error) => host(error),
+    }
+}
+
+fn stats(error: &StatsError) -> Code {
+    match error {
+        StatsError::NotThere { .. } => Code::NotFound,
+        StatsError::Dead { .. } => Code::Internal,
+        StatsError::Backend(error) => backend(error),
+        StatsError::Host(error) => host(error),
+    }
+}
+
+fn expand(error: &ExpandError) -> Code {
+    match error {
+        ExpandError::NotThere { .. } => Code::NotFound,
+        ExpandError::OutOfRange { .. } => Code::OutOfRange,
+        ExpandError::ReadOnly { .. } => Code::FailedPrecondition,
+        ExpandError::Backend(error) => backend(error),
+        ExpandError::Host(error) => host(error),
     }
 }
 

@@ -124,17 +124,26 @@ pub(super) fn secrets(secrets: HashMap<String, String>) -> Result<Secrets> {
     Ok(Secrets::new(secrets))
 }
 
-/// The content source of a new volume. The outer `Option` is absence; the inner one a source that cannot exist.
-pub(super) fn source(source: Option<csi::VolumeContentSource>) -> Result<Option<Option<Source>>> {
+/// With what a new volume begins, as the request says it.
+pub(super) enum AskedSource {
+    Nothing,
+    /// A source that no backend of ours can have.
+    Unknown,
+    Known(Source),
+}
+
+/// The content source of a new volume.
+pub(super) fn source(source: Option<csi::VolumeContentSource>) -> Result<AskedSource> {
     use csi::volume_content_source::Type;
     let Some(source) = source else {
-        return Ok(None);
+        return Ok(AskedSource::Nothing);
     };
-    match source.r#type {
-        None => Err(InvalidRequest::Missing("volume_content_source.type")),
-        Some(Type::Snapshot(it)) => Ok(Some(snapshot_id(&it.snapshot_id)?.map(Source::Snapshot))),
-        Some(Type::Volume(it)) => Ok(Some(volume_id(&it.volume_id)?.map(Source::Volume))),
-    }
+    let known = match source.r#type {
+        None => return Err(InvalidRequest::Missing("volume_content_source.type")),
+        Some(Type::Snapshot(it)) => snapshot_id(&it.snapshot_id)?.map(Source::Snapshot),
+        Some(Type::Volume(it)) => volume_id(&it.volume_id)?.map(Source::Volume),
+    };
+    Ok(known.map_or(AskedSource::Unknown, AskedSource::Known))
 }
 
 /// Where something must be reached from; absent means anywhere.

@@ -1,0 +1,70 @@
+//! Looks that may meet a dead disk: each on a thread of its own, with a deadline, once at a time for each path.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::join;
+use crate::host::{HostError, Result};
+use crate::volume::TargetPath;
+
+/// How long a disk may take to answer: well below the kubelet's two minutes.
+const LIMIT: Duration = Duration::from_secs(4);
+
+type Key = (&'static str, TargetPath);
+
+/// The looks that are under way. One that hangs costs one thread, not one for each repetition.
+#[derive(Clone, Default)]
+pub(super) struct Bounded(Arc<Mutex<HashSet<Key>>>);
+
+impl Bounded {
+    /// Runs `work`; [`HostError::Hung`] when it takes too long, or while an earlier one of this path still hangs.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        path: &TargetPath,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let hung = || HostError::Hung {
+            what: path.to_string(),
+            seconds: LIMIT.as_secs(),
+        };
+        let key = (kind, path.clone());
+        if !self.lock().insert(key.clone()) {
+            return Err(hung());
+        }
+        let entry = Entry {
+            all: self.clone(),
+            key,
+        };
+        let look = spawn_blocking(move || {
+            let result = work();
+            drop(entry);
+            result
+        });
+        match timeout(LIMIT, look).await {
+            Ok(joined) => join(joined),
+            Err(_) => Err(hung()),
+        }
+    }
+
+    /// No code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends with the thread, not with the caller.
+struct Entry {
+    all: Bounded,
+    key: Key,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.key);
+    }
+}
