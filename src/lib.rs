@@ -1,10 +1,16 @@
-//! Offshoot.
+//! Offshoot: block storage for Kubernetes, as one CSI driver.
+//!
+//! `volume` holds our nouns; `backend` is where volumes live and `host` what a machine can do; `controller` and `node` are
+//! the two halves of the driver; `rpc` speaks CSI; `serve` puts them together. Dependencies point one way:
+//! `rpc -> {controller, node} -> backend -> host -> volume` (docs/architecture.md).
 
 pub mod backend;
+pub mod config;
 pub mod controller;
 pub mod csi;
 pub mod host;
 pub mod in_flight;
 pub mod node;
 pub mod rpc;
+pub mod serve;
 pub mod volume;

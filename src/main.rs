@@ -1,2 +1,80 @@
-//! The `offshoot` command.
-fn main() {}
+//! The `offshoot` command: arguments in, exit code out. Everything else is in the library.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use offshoot::config::{LogFormat, ServeArgs};
+use offshoot::serve;
+use tracing_subscriber::EnvFilter;
+
+/// Block storage for Kubernetes in one binary, and the way out of in-tree volumes
+#[derive(Parser)]
+#[command(version, about, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the CSI driver
+    Serve(ServeArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => run_serve(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("offshoot: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn run_serve(args: ServeArgs) -> Outcome {
+    start_logs(&args)?;
+    run(serve::serve(args))
+}
+
+/// One thread answers; what blocks has threads of its own.
+fn run<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(64)
+        .build()?;
+    let outcome = runtime.block_on(work);
+    // A thread that hangs in the kernel must not keep the process.
+    runtime.shutdown_background();
+    outcome.map_err(Into::into)
+}
+
+fn start_logs(args: &ServeArgs) -> Outcome {
+    let filter = EnvFilter::try_new(&args.log_level)
+        .map_err(|error| format!("--log-level {:?} is no filter: {error}", args.log_level))?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => logs.with_ansi(false).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -9,7 +9,7 @@
 
 #[doc(hidden)]
 pub mod conformance;
-// pub mod file;
+pub mod file;
 pub mod memory;
 
 use async_trait::async_trait;
@@ -169,6 +169,11 @@ pub enum BackendError {
         /// What may be taken.
         available: Bytes,
     },
+    /// The pool became full on the way; nothing was made.
+    #[error(
+        "failed to {0}: the storage is full; delete volumes or snapshots, or enlarge the storage"
+    )]
+    Full(String),
     /// Somebody uses it.
     #[error("{object} is in use by {user}")]
     InUse {

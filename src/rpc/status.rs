@@ -59,7 +59,7 @@ fn backend(error: &BackendError) -> Code {
     match error {
         E::NotFound(_) => Code::NotFound,
         E::VolumeExists(_) | E::SnapshotExists(_) | E::GroupExists(_) => Code::AlreadyExists,
-        E::NoSpace { .. } | E::NodeFull { .. } => Code::ResourceExhausted,
+        E::NoSpace { .. } | E::Full(_) | E::NodeFull { .. } => Code::ResourceExhausted,
         E::InUse { .. } => Code::FailedPrecondition,
         E::NotQuiet { .. } => Code::Aborted,
         E::Unsupported(_) => Code::InvalidArgument,

@@ -5,10 +5,14 @@
 //! a dead disk: it runs on a thread of its own, with a deadline, and once at a time for each path.
 
 mod bounded;
+pub(crate) mod command;
 mod growth;
 mod growth_ioctl;
 mod ledger;
 mod look;
+pub(crate) mod loop_device;
+mod loop_ioctl;
+pub(crate) mod mkfs;
 mod mount;
 mod mount_setattr;
 mod path;

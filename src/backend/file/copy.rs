@@ -1,0 +1,57 @@
+//! Copies of images: a reflink where the filesystem can, else a copy of what is allocated.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
+use rustix::io::Errno;
+
+use crate::volume::Bytes;
+
+/// How much is copied by one system call.
+const PIECE: u64 = 64 << 20;
+
+/// Whether `from` can be shared with `to` instead of copied; if so, it is.
+pub(super) fn share(from: &File, to: &File) -> io::Result<bool> {
+    match ioctl_ficlone(to, from) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::XDEV | Errno::NOSYS | Errno::NOTTY) => {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How much a copy of `file` takes.
+pub(super) fn allocated(file: &File) -> io::Result<Bytes> {
+    Ok(Bytes(file.metadata()?.blocks() * 512))
+}
+
+/// Copies what is allocated of `from`; holes stay holes. `to` is as large as `from` and empty.
+pub(super) fn copy_allocated(from: &File, to: &File) -> io::Result<()> {
+    let mut position = 0;
+    loop {
+        let start = match seek(from, SeekFrom::Data(position)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        position = seek(from, SeekFrom::Hole(start))?;
+        copy_range(from, to, start, position)?;
+    }
+}
+
+fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    let (mut read_at, mut write_at) = (start, start);
+    while read_at < end {
+        let length = usize::try_from((end - read_at).min(PIECE)).map_err(io::Error::other)?;
+        match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
+            // The source became shorter: a hole was punched at its end.
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

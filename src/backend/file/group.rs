@@ -1,0 +1,146 @@
+//! Group snapshots: several volumes at one moment, all or none.
+//!
+//! Nothing is frozen: all volumes are flushed and cut, and the cuts are kept if none of the devices was written to
+//! meanwhile; otherwise they are cut anew. The file of the group is the commit: members get their names before it, and
+//! members without it are removed at start.
+
+use std::fs::File;
+
+use super::error::Context;
+use super::index::GroupRecord;
+use super::layout::Linked;
+use super::snapshot::{Cut, now};
+use super::{Store, record};
+use crate::backend::{BackendError, NewGroupSnapshot, NewSnapshot, Result};
+use crate::host::linux::loop_device::LoopDevice;
+use crate::volume::{GroupSnapshot, GroupSnapshotId, SnapshotId, VolumeId};
+
+/// How often the volumes are cut before the caller is told that they are never quiet.
+const ATTEMPTS: u32 = 10;
+
+/// A volume that is to be cut: its file, and its device if it is attached.
+struct Member {
+    id: VolumeId,
+    file: File,
+    device: Option<LoopDevice>,
+}
+
+impl Store {
+    pub(super) fn create_group(&self, new: &NewGroupSnapshot) -> Result<GroupSnapshot> {
+        if let Ok(existing) = self.index()?.group(&new.id) {
+            return Err(BackendError::GroupExists(Box::new(existing)));
+        }
+        for _ in 0..ATTEMPTS {
+            if let Some(cuts) = self.cut_quietly(new)? {
+                return self.commit(new, cuts);
+            }
+        }
+        Err(BackendError::NotQuiet { attempts: ATTEMPTS })
+    }
+
+    /// One attempt: `None` when somebody wrote meanwhile.
+    fn cut_quietly(&self, new: &NewGroupSnapshot) -> Result<Option<Vec<Cut>>> {
+        let flushed = |id: &VolumeId| {
+            let file = self.snapshot_source(id)?;
+            let device = self.flush(id, &file)?;
+            let id = id.clone();
+            Ok(Member { id, file, device })
+        };
+        let members = new
+            .sources
+            .iter()
+            .map(flushed)
+            .collect::<Result<Vec<_>>>()?;
+        let before = activity(&members)?;
+        let cut = |member: &Member| {
+            let snapshot = NewSnapshot {
+                id: SnapshotId::of_member(&new.id, &member.id),
+                name: new.name.clone(),
+                source: member.id.clone(),
+            };
+            self.cut(&snapshot, &member.file, Some(new.id.clone()))
+        };
+        let cuts = members.iter().map(cut).collect::<Result<Vec<_>>>()?;
+        let quiet = before.is_some() && before == activity(&members)?;
+        Ok(quiet.then_some(cuts))
+    }
+
+    fn commit(&self, new: &NewGroupSnapshot, cuts: Vec<Cut>) -> Result<GroupSnapshot> {
+        let record = GroupRecord {
+            id: new.id.clone(),
+            name: new.name.clone(),
+            members: cuts.iter().map(|it| it.snapshot.id.clone()).collect(),
+            created_at: now(),
+        };
+        if let Err(error) = self.link_group(&record, &cuts) {
+            for member in &record.members {
+                // What cannot be removed now is removed at start: it has no group.
+                let _ = self.layout.snapshots.remove(member.as_str());
+            }
+            return Err(error);
+        }
+        let mut index = self.index()?;
+        for cut in cuts {
+            index.put_snapshot(cut.snapshot);
+        }
+        index.put_group(record);
+        index.group(&new.id)
+    }
+
+    fn link_group(&self, record: &GroupRecord, cuts: &[Cut]) -> Result<()> {
+        let action = || format!("finish group snapshot {}", record.id);
+        for cut in cuts {
+            let name = cut.snapshot.id.as_str();
+            self.layout
+                .snapshots
+                .link_unsynced(&cut.file, name)
+                .context(action)?;
+        }
+        self.layout.snapshots.sync().context(action)?;
+        let file = self.layout.groups.nameless().context(action)?;
+        record::write(&file, record).context(action)?;
+        match self
+            .layout
+            .groups
+            .link(&file, record.id.as_str())
+            .context(action)?
+        {
+            Linked::Yes => Ok(()),
+            Linked::Exists => Err(BackendError::Damaged {
+                object: format!("group snapshot {}", record.id),
+                reason: "its file exists, but its record cannot be used".to_owned(),
+            }),
+        }
+    }
+
+    /// The commit goes first: what a crash leaves has no group, and is removed at start.
+    pub(super) fn delete_group(&self, id: &GroupSnapshotId) -> Result<()> {
+        let record = match self.index()?.group_record(id) {
+            Err(BackendError::NotFound(_)) => return Ok(()),
+            result => result?.clone(),
+        };
+        let removed = self.layout.groups.remove(id.as_str());
+        removed.context(|| format!("remove the file of group snapshot {id}"))?;
+        for member in &record.members {
+            self.remove_snapshot(member)?;
+        }
+        self.index()?.forget_group(id);
+        Ok(())
+    }
+}
+
+/// What was written so far to each attached member; `None` while a request is on its way.
+fn activity(members: &[Member]) -> Result<Option<Vec<u64>>> {
+    let mut written = Vec::with_capacity(members.len());
+    for Member { id, device, .. } in members {
+        let Some(device) = device else { continue };
+        let shown = device.write_activity();
+        let (sectors, in_flight) =
+            shown.context(|| format!("look at the device of volume {id}"))?;
+        if in_flight > 0 {
+            return Ok(None);
+        }
+        written.push(sectors);
+    }
+    Ok(Some(written))
+}

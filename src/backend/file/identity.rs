@@ -1,0 +1,103 @@
+//! The identity of a data directory: a file that says that it is ours, and which one it is.
+//!
+//! An empty directory is made ours. One that holds something else is refused: it may be the mount point of a disk that is
+//! not there, and must not look like "all volumes were deleted".
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::Directory;
+use super::open::OpenError;
+
+pub(super) const NAME: &str = "offshoot";
+const FORMAT: u32 = 1;
+/// What a new filesystem may hold of its own.
+const NOT_OURS: [&str; 1] = ["lost+found"];
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    format: u32,
+    uuid: String,
+}
+
+/// The identity file, open; a controller's lock is on it.
+pub(super) struct Identity(File);
+
+impl Identity {
+    /// Reads the identity of `root`, or gives an empty directory one.
+    pub(super) fn open(root: &Directory, path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::io(path, "read its identity", source);
+        let file = match root.file(NAME, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(root, path)?,
+            Err(error) => return Err(failed(error)),
+        };
+        let mut text = String::new();
+        (&file).read_to_string(&mut text).map_err(failed)?;
+        match serde_json::from_str::<Content>(&text) {
+            Ok(content) if content.format <= FORMAT => Ok(Self(file)),
+            Ok(content) => Err(OpenError::Newer {
+                path: path.to_owned(),
+                format: content.format,
+            }),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Locks the directory for one controller; the lock ends with the process.
+    pub(super) fn lock(&self, path: &Path) -> Result<(), OpenError> {
+        use rustix::fs::{FlockOperation, flock};
+        match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked(path.to_owned())),
+            Err(error) => Err(OpenError::io(path, "lock it", error.into())),
+        }
+    }
+
+    /// Whether `path` still leads to this directory: its disk may have been taken away, or another put over it.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let ours = self.0.metadata()?;
+        match std::fs::symlink_metadata(path.join(NAME)) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn create(root: &Directory, path: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::io(path, "give it an identity", source);
+    let mut names = root.names().map_err(failed)?;
+    names.retain(|name| !NOT_OURS.contains(&name.as_str()));
+    if let Some(name) = names.pop() {
+        let path = path.to_owned();
+        return Err(OpenError::Foreign { path, name });
+    }
+    let mut file = root
+        .nameless()
+        .map_err(|source| OpenError::lacks(path, "nameless files (O_TMPFILE)", source))?;
+    let content = Content {
+        format: FORMAT,
+        uuid: new_uuid().map_err(failed)?,
+    };
+    let text = serde_json::to_string(&content).map_err(|error| failed(error.into()))?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    // Another process of the driver may have been first; then its identity holds.
+    root.link(&file, NAME).map_err(failed)?;
+    root.file(NAME, false).map_err(failed)
+}
+
+/// A random UUID (RFC 9562, version 4).
+pub(super) fn new_uuid() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let groups = [0..4, 4..6, 6..8, 8..10, 10..16].map(|range| hex[range].concat());
+    Ok(groups.join("-"))
+}

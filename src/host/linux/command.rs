@@ -1,0 +1,111 @@
+//! The only file that starts processes: tools that make and grow filesystems on files that have no name yet.
+//!
+//! A tool gets its file as a descriptor of this process, so no path of ours is in its arguments. It works on a file that
+//! nobody else can reach and that vanishes with its last descriptor: a tool that outlives a killed driver harms nothing.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use thiserror::Error;
+
+/// Where Debian and its relatives keep such tools; the environment is not asked.
+const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+
+/// Why a tool did not do its work.
+#[derive(Debug, Error)]
+pub(crate) enum CommandError {
+    /// Not installed.
+    #[error("{tool} is not installed; install the package {package}")]
+    Missing {
+        /// The tool.
+        tool: &'static str,
+        /// Debian's package.
+        package: &'static str,
+    },
+    /// It could not be started.
+    #[error("failed to start {tool}")]
+    Start {
+        /// The tool.
+        tool: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("{tool} failed ({status}): {output}")]
+    Failed {
+        /// The tool.
+        tool: &'static str,
+        /// Its exit status.
+        status: std::process::ExitStatus,
+        /// What it said.
+        output: String,
+    },
+}
+
+/// A tool, and the package that holds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Debian's package.
+    pub(crate) package: &'static str,
+}
+
+impl Tool {
+    /// Runs the tool with `arguments` and the path of `file`; exit codes up to `worst` count as success.
+    pub(crate) fn run(
+        self,
+        arguments: &[&str],
+        file: &File,
+        worst: i32,
+    ) -> Result<(), CommandError> {
+        let tool = self.name;
+        let program = DIRECTORIES
+            .iter()
+            .map(|directory| Path::new(directory).join(tool))
+            .find(|program| program.is_file())
+            .ok_or(CommandError::Missing {
+                tool,
+                package: self.package,
+            })?;
+        #[expect(clippy::disallowed_methods, reason = "this is the only place")]
+        let output = Command::new(program)
+            .args(arguments)
+            .arg(format!(
+                "/proc/{}/fd/{}",
+                std::process::id(),
+                file.as_raw_fd()
+            ))
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("PATH", DIRECTORIES.join(":"))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| CommandError::Start { tool, source })?;
+        match output.status.code() {
+            Some(code) if code <= worst => Ok(()),
+            _ => Err(CommandError::Failed {
+                tool,
+                status: output.status,
+                output: said(&output),
+            }),
+        }
+    }
+}
+
+/// The end of what a tool said, in one line.
+fn said(output: &Output) -> String {
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(4)..].join("; ")
+}

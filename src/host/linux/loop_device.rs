@@ -1,0 +1,259 @@
+//! Loop devices, by ioctl. A device is known by what is behind it, never by its name alone.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+
+use super::loop_ioctl as ioctl;
+use crate::volume::{Bytes, Device, DeviceNumber};
+
+/// The major number of loop devices.
+const LOOP_MAJOR: u32 = 7;
+/// How often another process may be quicker.
+const ATTEMPTS: usize = 64;
+
+/// How a file is put behind a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoopOptions {
+    /// The device refuses writes.
+    pub(crate) read_only: bool,
+    /// The device lets go of its file when nobody holds it any more.
+    pub(crate) autoclear: bool,
+    /// The device passes the page cache by, where the filesystem below allows it.
+    pub(crate) direct_io: bool,
+}
+
+/// Which incarnation of which device; what is remembered to find it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoopHint {
+    /// `/dev/loop<number>`.
+    pub(crate) number: u32,
+    /// The kernel's sequence number of it, if that was reached.
+    pub(crate) sequence: Option<u64>,
+}
+
+/// An open loop device with a known file behind it. While it is open, nothing else can come behind it.
+pub(crate) struct LoopDevice {
+    node: OwnedFd,
+    number: u32,
+    flags: u32,
+}
+
+/// Hands out free devices one at a time: the kernel's answer to "which is free" is stale when two ask.
+#[derive(Default)]
+pub(crate) struct LoopControl(Mutex<()>);
+
+impl LoopControl {
+    /// Puts `backing` behind a free device. `remember` is called with the device before, so that it is found again after
+    /// a crash at any moment, and again with its sequence number.
+    pub(crate) fn attach(
+        &self,
+        backing: &File,
+        options: LoopOptions,
+        remember: impl Fn(LoopHint) -> io::Result<()>,
+    ) -> io::Result<LoopDevice> {
+        let _one_at_a_time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let control = open(
+            "/dev/loop-control",
+            OFlags::RDWR | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|error| explained("open /dev/loop-control", error))?;
+        for _ in 0..ATTEMPTS {
+            let number = ioctl::get_free(&control)?;
+            remember(LoopHint {
+                number,
+                sequence: None,
+            })?;
+            match configure(number, backing, options) {
+                Ok(device) => {
+                    let sequence = ioctl::disk_sequence(&device.node).ok();
+                    remember(LoopHint { number, sequence })?;
+                    return Ok(device);
+                }
+                Err(Errno::BUSY | Errno::NXIO) => {}
+                Err(error) => {
+                    return Err(explained(&format!("configure /dev/loop{number}"), error));
+                }
+            }
+        }
+        Err(io::Error::other(
+            "other processes take every free loop device; try again",
+        ))
+    }
+}
+
+fn explained(what: &str, error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn configure(number: u32, backing: &File, options: LoopOptions) -> Result<LoopDevice, Errno> {
+    let access = if options.read_only {
+        OFlags::RDONLY
+    } else {
+        OFlags::RDWR
+    };
+    let node = open(node_path(number), access | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = [
+        (options.read_only, ioctl::LO_FLAGS_READ_ONLY),
+        (options.autoclear, ioctl::LO_FLAGS_AUTOCLEAR),
+        (options.direct_io, ioctl::LO_FLAGS_DIRECT_IO),
+    ];
+    let flags = flags
+        .iter()
+        .filter(|(wanted, _)| *wanted)
+        .fold(0, |all, (_, flag)| all | flag);
+    ioctl::configure(&node, backing.as_fd(), flags)?;
+    Ok(LoopDevice {
+        node,
+        number,
+        flags,
+    })
+}
+
+impl LoopDevice {
+    /// The device that `hint` names, if `backing` is behind it in this very incarnation.
+    pub(crate) fn find(hint: LoopHint, backing: &File) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let node = match open(node_path(hint.number), flags, Mode::empty()) {
+            Ok(node) => node,
+            // No such device here, or none that we may open: then nothing of ours is behind it in this container.
+            Err(Errno::NOENT | Errno::NXIO | Errno::NODEV | Errno::ACCESS | Errno::PERM) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let behind = match ioctl::status(&node) {
+            Ok(behind) => behind,
+            Err(Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let file = backing.metadata()?;
+        let sequence = ioctl::disk_sequence(&node).ok();
+        let same_incarnation =
+            hint.sequence.is_none() || sequence.is_none() || hint.sequence == sequence;
+        let ours = behind.device == file.dev() && behind.inode == file.ino() && same_incarnation;
+        Ok(ours.then_some(Self {
+            node,
+            number: hint.number,
+            flags: behind.flags,
+        }))
+    }
+
+    /// The device as the kernel sees it now.
+    pub(crate) fn device(&self) -> io::Result<Device> {
+        Ok(Device {
+            path: node_path(self.number),
+            number: DeviceNumber {
+                major: LOOP_MAJOR,
+                minor: self.number,
+            },
+            size: Bytes(ioctl::size(&self.node)?),
+            read_only: self.is_read_only(),
+        })
+    }
+
+    /// The device refuses writes.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.flags & ioctl::LO_FLAGS_READ_ONLY != 0
+    }
+
+    /// The device lets go of its file when nobody holds it any more.
+    pub(crate) fn is_autoclear(&self) -> bool {
+        self.flags & ioctl::LO_FLAGS_AUTOCLEAR != 0
+    }
+
+    /// Gives the device the present size of its file.
+    pub(crate) fn refresh(&self) -> io::Result<()> {
+        Ok(ioctl::set_capacity(&self.node)?)
+    }
+
+    /// Syncs the filesystem that is mounted from it, and what is cached for it.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        Ok(ioctl::flush(&self.node)?)
+    }
+
+    /// Lets go of the file. `false`: somebody has the device open, and the kernel waits for the last close.
+    pub(crate) fn clear(self) -> io::Result<bool> {
+        match ioctl::clear(&self.node) {
+            Ok(()) | Err(Errno::NXIO) => {}
+            Err(Errno::BUSY) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        let number = self.number;
+        drop(self);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        match open(node_path(number), flags, Mode::empty()) {
+            Ok(node) => Ok(matches!(ioctl::status(&node), Err(Errno::NXIO))),
+            Err(_) => Ok(true),
+        }
+    }
+
+    /// Switches direct IO. Where the filesystem below has none, the page cache stays.
+    pub(crate) fn set_direct_io(&self, direct: bool) -> io::Result<()> {
+        match ioctl::set_direct_io(&self.node, direct) {
+            Err(Errno::INVAL) if direct => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Sets the read-ahead; `None` is the kernel's default.
+    pub(crate) fn set_read_ahead(&self, kib: Option<u32>) -> io::Result<()> {
+        const KERNEL_DEFAULT: u32 = 128;
+        self.write_setting("read_ahead_kb", kib.unwrap_or(KERNEL_DEFAULT).into())
+    }
+
+    /// Offers discard to who uses the device, or not.
+    pub(crate) fn set_discard(&self, offered: bool) -> io::Result<()> {
+        let most = if offered {
+            self.read_setting("discard_max_hw_bytes")?
+        } else {
+            0
+        };
+        if self.read_setting("discard_max_bytes")? == most {
+            return Ok(());
+        }
+        self.write_setting("discard_max_bytes", most)
+    }
+
+    /// Sectors written so far, and requests on their way: what shows whether anybody writes.
+    pub(crate) fn write_activity(&self) -> io::Result<(u64, u64)> {
+        let path = format!("/sys/block/loop{}/stat", self.number);
+        let text = fs::read_to_string(&path)?;
+        let field = |index: usize| text.split_whitespace().nth(index)?.parse().ok();
+        // Documentation/block/stat.rst: 7th field sectors written, 9th requests in flight.
+        field(6)
+            .zip(field(8))
+            .ok_or_else(|| io::Error::other(format!("{path} has no such fields")))
+    }
+
+    fn setting(&self, name: &str) -> PathBuf {
+        Path::new(&format!("/sys/block/loop{}/queue", self.number)).join(name)
+    }
+
+    fn read_setting(&self, name: &str) -> io::Result<u64> {
+        let text = fs::read_to_string(self.setting(name))?;
+        text.trim().parse().map_err(io::Error::other)
+    }
+
+    fn write_setting(&self, name: &str, value: u64) -> io::Result<()> {
+        let path = self.setting(name);
+        fs::write(&path, value.to_string()).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("write {value} to {}: {error}", path.display()),
+            )
+        })
+    }
+}
+
+fn node_path(number: u32) -> PathBuf {
+    format!("/dev/loop{number}").into()
+}

@@ -1,0 +1,53 @@
+//! Making filesystems on new files, and growing those of private copies.
+//!
+//! Only files that have no name yet come here: what can be formatted or repaired is never a volume.
+
+use std::fs::File;
+
+use super::command::{CommandError, Tool};
+use crate::volume::FsType;
+
+const E2FSPROGS: &str = "e2fsprogs";
+const MKFS_EXT4: Tool = Tool {
+    name: "mkfs.ext4",
+    package: E2FSPROGS,
+};
+const E2FSCK: Tool = Tool {
+    name: "e2fsck",
+    package: E2FSPROGS,
+};
+const RESIZE2FS: Tool = Tool {
+    name: "resize2fs",
+    package: E2FSPROGS,
+};
+const MKFS_XFS: Tool = Tool {
+    name: "mkfs.xfs",
+    package: "xfsprogs",
+};
+const MKFS_BTRFS: Tool = Tool {
+    name: "mkfs.btrfs",
+    package: "btrfs-progs",
+};
+
+/// Makes a filesystem as large as `file`, with this UUID. Allocated space stays allocated: nothing is discarded.
+pub(crate) fn make(fs: FsType, uuid: &str, file: &File) -> Result<(), CommandError> {
+    match fs {
+        FsType::Ext4 => {
+            let lazy = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
+            let arguments = ["-q", "-F", "-b", "4096", "-m", "0", "-E", lazy, "-U", uuid];
+            MKFS_EXT4.run(&arguments, file, 0)
+        }
+        FsType::Xfs => {
+            let uuid = format!("uuid={uuid}");
+            MKFS_XFS.run(&["-q", "-f", "-K", "-m", &uuid], file, 0)
+        }
+        FsType::Btrfs => MKFS_BTRFS.run(&["-q", "-f", "-K", "-U", uuid], file, 0),
+    }
+}
+
+/// Makes the ext4 filesystem on a private copy as large as `file`. Its journal is replayed on the way.
+pub(crate) fn grow_ext4(file: &File) -> Result<(), CommandError> {
+    // Exit codes 1 and 2: errors were corrected. They are in the copy only.
+    E2FSCK.run(&["-f", "-p"], file, 2)?;
+    RESIZE2FS.run(&["-f"], file, 0)
+}

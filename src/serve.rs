@@ -1,0 +1,251 @@
+//! `offshoot serve`: builds the parts from the settings, answers until a signal comes, and ends in good order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::backend::file::{FileBackend, FileBackendConfig, OpenError, Role};
+use crate::backend::memory::{MemoryBackend, MemoryConfig};
+use crate::backend::{Backend, BackendError};
+use crate::config::{BackendKind, Config, ConfigError, Mode, ServeArgs};
+use crate::controller::Controller;
+use crate::host::Host;
+use crate::host::fake::FakeHost;
+use crate::host::linux::{LinuxHost, LinuxHostError};
+use crate::in_flight::InFlight;
+use crate::node::NodePlugin;
+use crate::rpc::{
+    ControllerService, EndpointError, GroupControllerService, IdentityService, Listener, NodeInfo,
+    NodeService, PluginInfo, Services,
+};
+use crate::volume::{Bytes, Node, StorageHealthStatus, Topology};
+
+/// The topology key of volumes that live on one node.
+const TOPOLOGY_KEY: &str = "topology.offshoot.dev/node";
+/// What the memory backend pretends to have.
+const MEMORY_POOL: Bytes = Bytes(1 << 40);
+/// How long the calls that have begun may take to end after a signal; Kubernetes kills after 30 s.
+const GRACE: Duration = Duration::from_secs(25);
+/// How often the storage is looked at for Probe, and how long that look may take.
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+const WATCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why the driver does not run, or did not end well.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The kubelet's directory or the kernel cannot be used.
+    #[error(transparent)]
+    Host(#[from] LinuxHostError),
+    /// This node cannot be made known.
+    #[error("failed to register this node")]
+    Register(#[source] BackendError),
+    /// The endpoint cannot be used.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// No signal handler.
+    #[error("failed to wait for signals")]
+    Signals(#[source] std::io::Error),
+    /// The server failed.
+    #[error("failed to serve")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
+    let config = args.check()?;
+    let (backend, host) = parts(&config)?;
+    let in_flight = InFlight::default();
+    if config.args.mode.has_node() {
+        register(&config, backend.as_ref()).await?;
+    }
+    let (state, storage) = watch::channel(None);
+    let services = services(&config, backend.clone(), host, &in_flight, storage);
+    let listener = Listener::bind(&config.endpoint).await?;
+    let watcher = tokio::spawn(watch_storage(backend, state));
+    let stop = stop_signal()?;
+    info!(endpoint = config.args.endpoint, mode = ?config.args.mode, node_id = %config.node_id, "serving");
+    let result = serve_until(services, listener, stop).await;
+    finish(&in_flight).await;
+    watcher.abort();
+    info!("stopped");
+    result
+}
+
+type Parts = (Arc<dyn Backend>, Option<Arc<dyn Host>>);
+
+/// The backend, and the host where this process has the node half.
+fn parts(config: &Config) -> Result<Parts, ServeError> {
+    let args = &config.args;
+    match args.backend {
+        BackendKind::Memory => {
+            let backend = MemoryBackend::new(MemoryConfig {
+                topology: vec![topology(config)],
+                pool: MEMORY_POOL,
+                multi_node: true,
+            });
+            Ok((Arc::new(backend), Some(Arc::new(FakeHost::new()))))
+        }
+        BackendKind::File => {
+            let role = match args.mode {
+                Mode::All | Mode::Controller => Role::Controller,
+                Mode::Node => Role::Node,
+            };
+            let backend = FileBackend::open(FileBackendConfig {
+                data_dir: args.data_dir.clone(),
+                role,
+                node_id: config.node_id.clone(),
+                reserve_percent: args.pool_reserve,
+                topology_key: TOPOLOGY_KEY.to_owned(),
+            })?;
+            let host = match args.mode {
+                Mode::Controller => None,
+                Mode::All | Mode::Node => Some(linux_host(args)?),
+            };
+            Ok((Arc::new(backend), host))
+        }
+    }
+}
+
+fn linux_host(args: &ServeArgs) -> Result<Arc<dyn Host>, LinuxHostError> {
+    let state_dir = args.data_dir.join("node");
+    Ok(Arc::new(LinuxHost::new(&args.kubelet_dir, &state_dir)?))
+}
+
+fn topology(config: &Config) -> Topology {
+    Topology([(TOPOLOGY_KEY.to_owned(), config.node_id.to_string())].into())
+}
+
+async fn register(config: &Config, backend: &dyn Backend) -> Result<(), ServeError> {
+    let node = Node {
+        id: config.node_id.clone(),
+        max_volumes: config.max_volumes,
+    };
+    backend
+        .register_node(node)
+        .await
+        .map_err(ServeError::Register)
+}
+
+fn services(
+    config: &Config,
+    backend: Arc<dyn Backend>,
+    host: Option<Arc<dyn Host>>,
+    in_flight: &InFlight,
+    storage: watch::Receiver<Option<String>>,
+) -> Services {
+    let info = PluginInfo {
+        name: config.args.driver_name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let controller = config.args.mode.has_controller().then(|| {
+        let controller = Arc::new(Controller::new(
+            backend.clone(),
+            config.args.default_fs_type,
+        ));
+        (
+            ControllerService::new(controller.clone(), in_flight.clone()),
+            GroupControllerService::new(controller, in_flight.clone()),
+        )
+    });
+    let node = host.map(|host| {
+        let info = NodeInfo {
+            id: config.node_id.clone(),
+            max_volumes: config.max_volumes,
+            topology: topology(config),
+        };
+        let plugin = Arc::new(NodePlugin::new(backend, host));
+        NodeService::new(plugin, in_flight.clone(), info, &config.args.kubelet_dir)
+    });
+    Services {
+        identity: IdentityService::new(info, storage),
+        controller,
+        node,
+    }
+}
+
+/// Completes when the first SIGTERM or SIGINT comes.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping; calls that have begun are finished");
+    })
+}
+
+/// Serves until `stop`; then the calls that have begun have [`GRACE`] to end.
+async fn serve_until(
+    services: Services,
+    listener: Listener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (stopping, mut stopped) = watch::channel(false);
+    let stop = async move {
+        stop.await;
+        stopping.send_replace(true);
+    };
+    let grace = async move {
+        // An error means that `stop` was dropped, which happens only when serving has ended.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = services.serve(listener, stop) => result.map_err(ServeError::Serve),
+        () = grace => {
+            warn!("calls still run after {} s; they converge when they are repeated", GRACE.as_secs());
+            Ok(())
+        }
+    }
+}
+
+/// Waits for operations whose callers went away.
+async fn finish(in_flight: &InFlight) {
+    let idle = async {
+        while !in_flight.is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if timeout(GRACE, idle).await.is_err() {
+        warn!(
+            operations = in_flight.len(),
+            "operations still run; they converge when they are repeated"
+        );
+    }
+}
+
+/// Keeps what Probe says up to date. One look at a time: a hung storage costs one waiting thread, not one for each look.
+async fn watch_storage(backend: Arc<dyn Backend>, state: watch::Sender<Option<String>>) {
+    loop {
+        let mut look = backend.storage_health();
+        let health = match timeout(WATCH_LIMIT, &mut look).await {
+            Ok(health) => health,
+            Err(_) => {
+                let silence = format!("no answer within {} s", WATCH_LIMIT.as_secs());
+                state.send_replace(Some(silence));
+                look.await
+            }
+        };
+        state.send_replace(match health {
+            Err(error) => Some(error.to_string()),
+            Ok(health) => health
+                .into_iter()
+                .find(|it| it.status == StorageHealthStatus::Unreachable)
+                .map(|it| it.message),
+        });
+        sleep(WATCH_INTERVAL).await;
+    }
+}
