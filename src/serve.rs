@@ -231,13 +231,13 @@ async fn finish(in_flight: &InFlight) {
 async fn watch_storage(backend: Arc<dyn Backend>, state: watch::Sender<Option<String>>) {
     loop {
         let mut look = backend.storage_health();
-        let health = match timeout(WATCH_LIMIT, &mut look).await {
-            Ok(health) => health,
-            Err(_) => {
-                let silence = format!("no answer within {} s", WATCH_LIMIT.as_secs());
-                state.send_replace(Some(silence));
-                look.await
-            }
+        let in_time = timeout(WATCH_LIMIT, &mut look).await;
+        let health = if let Ok(health) = in_time {
+            health
+        } else {
+            let silence = format!("no answer within {} s", WATCH_LIMIT.as_secs());
+            state.send_replace(Some(silence));
+            look.await
         };
         state.send_replace(match health {
             Err(error) => Some(error.to_string()),

@@ -84,14 +84,14 @@ impl Store {
         apply(&device, &volume).context(action)?;
         device.device().context(action)
     }
+}
 
-    /// Gives the settings of a volume to its device, if it is attached here.
-    pub(super) fn apply_settings(&self, volume: &Volume, file: &File) -> Result<()> {
-        let action = || format!("apply the settings of volume {}", volume.id);
-        match find_device(file).context(action)? {
-            None => Ok(()),
-            Some(device) => apply(&device, volume).context(action),
-        }
+/// Gives the settings of a volume to its device, if it is attached here.
+pub(super) fn apply_settings(volume: &Volume, file: &File) -> Result<()> {
+    let action = || format!("apply the settings of volume {}", volume.id);
+    match find_device(file).context(action)? {
+        None => Ok(()),
+        Some(device) => apply(&device, volume).context(action),
     }
 }
 

@@ -5,9 +5,11 @@ use std::io;
 
 use rustix::fs::{FallocateFlags, fallocate, fsync, ftruncate};
 
+use super::attach::apply_settings;
 use super::error::Context;
 use super::identity::new_uuid;
 use super::layout::Linked;
+use super::snapshot::flush;
 use super::{Store, copy, record};
 use crate::backend::{BackendError, NewContents, NewVolume, Origin, Result};
 use crate::host::linux::mkfs;
@@ -116,7 +118,7 @@ impl Store {
             Source::Volume(id) => {
                 let volume = self.index()?.volume(id)?.clone();
                 let file = self.volume_file(id, true)?;
-                self.flush(id, &file)?;
+                flush(id, &file)?;
                 Ok((file, volume.contents, volume.size))
             }
         }
@@ -185,7 +187,7 @@ impl Store {
             allocate(&file, volume.size).context(|| format!("allocate volume {id}"))?;
         }
         let volume = self.store_volume(&file, Volume { settings, ..volume })?;
-        self.apply_settings(&volume, &file)?;
+        apply_settings(&volume, &file)?;
         Ok(volume)
     }
 

@@ -9,7 +9,7 @@ use std::fs::File;
 use super::error::Context;
 use super::index::GroupRecord;
 use super::layout::Linked;
-use super::snapshot::{Cut, now};
+use super::snapshot::{Cut, flush, now};
 use super::{Store, record};
 use crate::backend::{BackendError, NewGroupSnapshot, NewSnapshot, Result};
 use crate::host::linux::loop_device::LoopDevice;
@@ -42,7 +42,7 @@ impl Store {
     fn cut_quietly(&self, new: &NewGroupSnapshot) -> Result<Option<Vec<Cut>>> {
         let flushed = |id: &VolumeId| {
             let file = self.snapshot_source(id)?;
-            let device = self.flush(id, &file)?;
+            let device = flush(id, &file)?;
             let id = id.clone();
             Ok(Member { id, file, device })
         };

@@ -186,7 +186,7 @@ impl Backend for FileBackend {
     }
 
     async fn create_snapshot(&self, new: NewSnapshot) -> Result<Snapshot> {
-        self.run(move |store| store.create_snapshot(new)).await
+        self.run(move |store| store.create_snapshot(&new)).await
     }
 
     async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {

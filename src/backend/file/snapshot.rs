@@ -23,24 +23,13 @@ pub(super) struct Cut {
 }
 
 impl Store {
-    /// Brings everything that was acknowledged to be on the volume into its file; the device, if there is one.
-    pub(super) fn flush(&self, id: &VolumeId, file: &File) -> Result<Option<LoopDevice>> {
-        let action = || format!("flush volume {id}");
-        let device = find_device(file).context(action)?;
-        if let Some(device) = &device {
-            device.flush().context(action)?;
-        }
-        fsync(file).context(action)?;
-        Ok(device)
-    }
-
-    pub(super) fn create_snapshot(&self, new: NewSnapshot) -> Result<Snapshot> {
+    pub(super) fn create_snapshot(&self, new: &NewSnapshot) -> Result<Snapshot> {
         if let Ok(existing) = self.index()?.snapshot(&new.id).cloned() {
             return Err(BackendError::SnapshotExists(Box::new(existing)));
         }
         let source = self.snapshot_source(&new.source)?;
-        self.flush(&new.source, &source)?;
-        let cut = self.cut(&new, &source, None)?;
+        flush(&new.source, &source)?;
+        let cut = self.cut(new, &source, None)?;
         let linked = self
             .layout
             .snapshots
@@ -112,6 +101,17 @@ impl Store {
         self.index()?.forget_snapshot(id);
         Ok(())
     }
+}
+
+/// Brings everything that was acknowledged to be on the volume into its file; the device, if there is one.
+pub(super) fn flush(id: &VolumeId, file: &File) -> Result<Option<LoopDevice>> {
+    let action = || format!("flush volume {id}");
+    let device = find_device(file).context(action)?;
+    if let Some(device) = &device {
+        device.flush().context(action)?;
+    }
+    fsync(file).context(action)?;
+    Ok(device)
 }
 
 /// The time in whole microseconds: what a record can tell again after a restart.
