@@ -168,7 +168,8 @@ impl ServeArgs {
     }
 }
 
-fn fs_type(name: &str) -> Result<FsType, String> {
+/// Reads the name of a filesystem, for clap.
+pub(crate) fn fs_type(name: &str) -> Result<FsType, String> {
     FsType::parse(name).ok_or_else(|| "ext4, xfs and btrfs are known".to_owned())
 }
 

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod config;
 pub mod controller;
 pub mod csi;
+pub mod demo;
 pub mod host;
 pub mod in_flight;
 pub mod node;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use offshoot::config::{LogFormat, ServeArgs};
+use offshoot::demo::{self, DemoArgs};
 use offshoot::serve;
 use tracing_subscriber::EnvFilter;
 
@@ -20,11 +21,14 @@ struct Cli {
 enum Command {
     /// Run the CSI driver
     Serve(ServeArgs),
+    /// Show the whole life of a volume on this machine, on real devices
+    Demo(DemoArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run_serve(args),
+        Command::Demo(args) => run(demo::run(args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

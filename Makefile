@@ -1,0 +1,60 @@
+# The two commands of a newcomer are `make run` and `make test`; `make help` lists the others.
+
+SHELL := /bin/bash
+CACHE := .cache
+BIN := $(CACHE)/bin
+RESULTS := $(CACHE)/results
+CARGO_DENY_VERSION := 0.20.2
+export CARGO_NET_RETRY := 10
+
+.PHONY: help run build test test-rust test-go test-sanity lint prerequisites clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 20
+
+run: prerequisites ## Show the whole life of a volume on real devices (ARGS="--fs xfs --keep")
+	cargo run --quiet --release -- demo $(ARGS)
+
+build: ## Build the release binary
+	cargo build --release
+
+test: prerequisites ## Run every layer of tests and print the totals
+	scripts/test.sh
+
+test-rust: ## Run the Rust tests
+	cargo test --workspace --no-fail-fast
+
+test-go: ## Run the Go tests: the proto file against CSI's own
+	cd sanity && go test ./...
+
+test-sanity: prerequisites $(BIN)/csi-sanity $(BIN)/run-sanity ## Run csi-sanity in every combination
+	cargo build
+	$(BIN)/run-sanity -driver target/debug/offshoot -csi-sanity $(BIN)/csi-sanity
+
+$(BIN)/csi-sanity: sanity/go.mod sanity/go.sum
+	cd sanity && go build -o ../$@ github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity
+
+$(BIN)/run-sanity: sanity/go.mod $(wildcard sanity/run/*.go)
+	cd sanity && go build -o ../$@ ./run
+
+lint: prerequisites $(BIN)/cargo-deny ## Check format, lints, documentation, dependencies and scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --workspace --no-deps
+	$(BIN)/cargo-deny --log-level error check bans licenses sources
+	$(BIN)/cargo-deny --log-level error check advisories
+	shellcheck scripts/*.sh .ci/run
+	test -z "$$(gofmt -l sanity translation)" || { gofmt -l sanity translation; exit 1; }
+	cd sanity && go vet ./...
+
+$(BIN)/cargo-deny:
+	cargo install --quiet --locked --root $(CACHE) cargo-deny@$(CARGO_DENY_VERSION)
+
+prerequisites: ## Install what is missing of Debian's packages (root), or name the command
+	@scripts/prerequisites.sh
+
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf $(CACHE)
+
+-include translation/translation.mk
