@@ -3,7 +3,7 @@
 #
 # Layers that this machine cannot run say so in a line that begins with "skipped:"; with CI=true that is a failure.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 results=.cache/results
 rm -rf "$results"

@@ -1,7 +1,7 @@
 //! The gRPC services: parse, claim, do, answer.
 //!
-//! This is the only place that knows CSI's messages and gRPC's codes. [`request`] makes our nouns out of messages,
-//! [`status`] chooses the code of each error, [`answer`] makes messages out of nouns. What changes something runs in a
+//! This is the only place that knows CSI's messages and gRPC's codes. `request` makes our nouns out of messages,
+//! `status` chooses the code of each error, `answer` makes messages out of nouns. What changes something runs in a
 //! task of its own that owns its claims, because tonic drops a handler whose client went away.
 
 mod answer;
