@@ -31,6 +31,8 @@ const TOPOLOGY_KEY: &str = "topology.offshoot.dev/node";
 const MEMORY_POOL: Bytes = Bytes(1 << 40);
 /// How long the calls that have begun may take to end after a signal; Kubernetes kills after 30 s.
 const GRACE: Duration = Duration::from_secs(25);
+/// How long answers may take to reach clients that are still connected.
+const LINGER: Duration = Duration::from_millis(200);
 /// How often the storage is looked at for Probe, and how long that look may take.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 const WATCH_LIMIT: Duration = Duration::from_secs(5);
@@ -75,7 +77,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let watcher = tokio::spawn(watch_storage(backend, state));
     let stop = stop_signal()?;
     info!(endpoint = config.args.endpoint, mode = ?config.args.mode, node_id = %config.node_id, "serving");
-    let result = serve_until(services, listener, stop).await;
+    let result = serve_until(services, listener, stop, in_flight.clone()).await;
     finish(&in_flight).await;
     watcher.abort();
     info!("stopped");
@@ -187,32 +189,32 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, ServeError
     })
 }
 
-/// Serves until `stop`; then the calls that have begun have [`GRACE`] to end.
+/// Serves until `stop`; then the calls that have begun may end. Clients that keep their connections open are not waited for.
 async fn serve_until(
     services: Services,
     listener: Listener,
     stop: impl Future<Output = ()> + Send + 'static,
+    in_flight: InFlight,
 ) -> Result<(), ServeError> {
     let (stopping, mut stopped) = watch::channel(false);
     let stop = async move {
         stop.await;
         stopping.send_replace(true);
     };
-    let grace = async move {
+    let idle = async move {
         // An error means that `stop` was dropped, which happens only when serving has ended.
         let _ = stopped.wait_for(|stopped| *stopped).await;
-        sleep(GRACE).await;
+        sleep(LINGER).await;
+        finish(&in_flight).await;
+        sleep(LINGER).await;
     };
     tokio::select! {
         result = services.serve(listener, stop) => result.map_err(ServeError::Serve),
-        () = grace => {
-            warn!("calls still run after {} s; they converge when they are repeated", GRACE.as_secs());
-            Ok(())
-        }
+        () = idle => Ok(()),
     }
 }
 
-/// Waits for operations whose callers went away.
+/// Waits for operations that have begun, also for those whose callers went away.
 async fn finish(in_flight: &InFlight) {
     let idle = async {
         while !in_flight.is_empty() {

@@ -130,12 +130,20 @@ async fn take_back(driver: &mut Driver, id: &str) {
             volume_id: id.to_owned(),
             target_path: driver.path(&format!("{id}-{target}")),
         };
-        driver.node.node_unpublish_volume(request).await.unwrap();
+        driver
+            .node
+            .node_unpublish_volume(request)
+            .await
+            .expect("it succeeds");
     }
     let request = csi::NodeUnstageVolumeRequest {
         volume_id: id.to_owned(),
         staging_target_path: driver.path(&format!("{id}-staging")),
     };
-    driver.node.node_unstage_volume(request).await.unwrap();
+    driver
+        .node
+        .node_unstage_volume(request)
+        .await
+        .expect("it succeeds");
     assert!(!std::path::Path::new(&driver.path(&format!("{id}-a"))).exists());
 }

@@ -44,11 +44,11 @@ async fn creating() {
         async move { controller.create_volume(request).await }
     };
     let base = create("volume", mount());
-    let first = call(base.clone()).await.unwrap().into_inner();
-    let again = call(base.clone()).await.unwrap().into_inner();
+    let first = call(base.clone()).await.expect("it succeeds").into_inner();
+    let again = call(base.clone()).await.expect("it succeeds").into_inner();
     assert_eq!(
-        first.volume.unwrap().volume_id,
-        again.volume.unwrap().volume_id
+        first.volume.expect("it succeeds").volume_id,
+        again.volume.expect("it succeeds").volume_id
     );
 
     let mut other = base.clone();
@@ -92,8 +92,8 @@ async fn driver_volume(driver: &Driver, name: &str) -> String {
     let found = controller
         .create_volume(create(name, mount()))
         .await
-        .unwrap();
-    found.into_inner().volume.unwrap().volume_id
+        .expect("it succeeds");
+    found.into_inner().volume.expect("it succeeds").volume_id
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn deleting() {
         .controller
         .controller_publish_volume(publish_to_node(&id, mount()))
         .await
-        .unwrap();
+        .expect("it succeeds");
     let request = csi::DeleteVolumeRequest {
         volume_id: id,
         ..Default::default()
@@ -321,7 +321,11 @@ async fn snapshots_and_groups() {
         .groups
         .create_volume_group_snapshot(group("g", &[&two, &one]))
         .await;
-    let cut = cut.unwrap().into_inner().group_snapshot.unwrap();
+    let cut = cut
+        .expect("it succeeds")
+        .into_inner()
+        .group_snapshot
+        .expect("it succeeds");
     assert_eq!(cut.snapshots.len(), 2);
     assert!(
         cut.snapshots
@@ -397,13 +401,13 @@ async fn lists_and_tokens() {
             .controller
             .list_volumes(list(2, &token))
             .await
-            .unwrap()
+            .expect("it succeeds")
             .into_inner();
         assert!(page.entries.len() <= 2);
         seen.extend(
             page.entries
                 .into_iter()
-                .map(|it| it.volume.unwrap().volume_id),
+                .map(|it| it.volume.expect("it succeeds").volume_id),
         );
         token = page.next_token;
         if token.is_empty() {
@@ -468,7 +472,11 @@ async fn measuring_and_growing_on_the_node() {
     let mut driver = Driver::start().await;
     let id = driver.staged("v", mount()).await;
     let publish = driver.publish(&id, "target", mount());
-    driver.node.node_publish_volume(publish).await.unwrap();
+    driver
+        .node
+        .node_publish_volume(publish)
+        .await
+        .expect("it succeeds");
     let target = driver.path("target");
     let stats = |id: &str, path: &str| csi::NodeGetVolumeStatsRequest {
         volume_id: id.to_owned(),
@@ -524,7 +532,14 @@ async fn one_operation_at_a_time_and_all_of_them_succeed_in_the_end() {
                 let answer = controller.create_volume(request.clone()).await;
                 match code(&answer) {
                     Code::Aborted => tokio::task::yield_now().await,
-                    Code::Ok => return answer.unwrap().into_inner().volume.unwrap().volume_id,
+                    Code::Ok => {
+                        return answer
+                            .expect("it succeeds")
+                            .into_inner()
+                            .volume
+                            .expect("it succeeds")
+                            .volume_id;
+                    }
                     other => panic!("{other:?}"),
                 }
             }
@@ -532,7 +547,7 @@ async fn one_operation_at_a_time_and_all_of_them_succeed_in_the_end() {
     });
     let mut ids = Vec::new();
     for call in calls.collect::<Vec<_>>() {
-        ids.push(call.await.unwrap());
+        ids.push(call.await.expect("it succeeds"));
     }
     ids.dedup();
     assert_eq!(ids.len(), 1, "one volume");

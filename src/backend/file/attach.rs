@@ -7,7 +7,7 @@ use super::error::Context;
 use super::{Store, record};
 use crate::backend::{AttachMode, Attachment, BackendError, Lifetime, Result};
 use crate::host::linux::loop_device::{LoopDevice, LoopOptions};
-use crate::volume::{Device, Provisioning, Volume, VolumeId};
+use crate::volume::{Contents, Device, Provisioning, Volume, VolumeId};
 
 impl Store {
     pub(super) fn attach(&self, id: &VolumeId, mode: AttachMode) -> Result<Attachment> {
@@ -32,6 +32,8 @@ impl Store {
                 read_only: mode.read_only,
                 autoclear: mode.lifetime == Lifetime::WhileInUse,
                 direct_io: volume.settings.direct_io,
+                discard: volume.settings.provisioning == Provisioning::Thin,
+                block_size: block_size(&volume.contents),
             };
             let remember = |hint| record::write_hint(&file, hint);
             self.loops
@@ -103,6 +105,16 @@ pub(super) fn find_device(file: &File) -> io::Result<Option<LoopDevice>> {
     }
 }
 
+/// The size of a device's sectors must not depend on what lies below, or a copy could not be read where its source was:
+/// XFS asks for direct IO in whole blocks once a file shares extents. Filesystems are made for 4096; users of raw devices
+/// expect 512, and get it at the price of the page cache where direct IO cannot be had so.
+fn block_size(contents: &Contents) -> u32 {
+    match contents {
+        Contents::Block => 512,
+        Contents::Filesystem { .. } => 4096,
+    }
+}
+
 fn same_mode(id: &VolumeId, device: LoopDevice, mode: AttachMode) -> Result<LoopDevice> {
     let autoclear = mode.lifetime == Lifetime::WhileInUse;
     if device.is_read_only() == mode.read_only && device.is_autoclear() == autoclear {
@@ -120,6 +132,12 @@ fn same_mode(id: &VolumeId, device: LoopDevice, mode: AttachMode) -> Result<Loop
 
 fn apply(device: &LoopDevice, volume: &Volume) -> io::Result<()> {
     device.set_direct_io(volume.settings.direct_io)?;
-    device.set_read_ahead(volume.settings.read_ahead_kib)?;
-    device.set_discard(volume.settings.provisioning == Provisioning::Thin)
+    if volume.settings.provisioning == Provisioning::Thick {
+        device.forbid_discard()?;
+    }
+    // The kernel chooses the read-ahead anew whenever another limit changes; so it comes last.
+    match volume.settings.read_ahead_kib {
+        Some(kib) => device.set_read_ahead(kib),
+        None => Ok(()),
+    }
 }

@@ -20,6 +20,10 @@ const ATTEMPTS: usize = 64;
 
 /// How a file is put behind a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of the device, on or off"
+)]
 pub(crate) struct LoopOptions {
     /// The device refuses writes.
     pub(crate) read_only: bool,
@@ -27,6 +31,10 @@ pub(crate) struct LoopOptions {
     pub(crate) autoclear: bool,
     /// The device passes the page cache by, where the filesystem below allows it.
     pub(crate) direct_io: bool,
+    /// The device must offer discard, where the filesystem below can do it.
+    pub(crate) discard: bool,
+    /// The size of its sectors: 512 or 4096.
+    pub(crate) block_size: u32,
 }
 
 /// Which incarnation of which device; what is remembered to find it again.
@@ -72,6 +80,14 @@ impl LoopControl {
                 sequence: None,
             })?;
             match configure(number, backing, options) {
+                Ok(device) if options.discard && device.lost_discard()? => {
+                    // The next free device is another one, unless somebody holds this one open: then it is tried again.
+                    device.clear()?;
+                    match ioctl::remove(&control, number) {
+                        Ok(()) | Err(Errno::BUSY) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 Ok(device) => {
                     let sequence = ioctl::disk_sequence(&device.node).ok();
                     remember(LoopHint { number, sequence })?;
@@ -110,7 +126,7 @@ fn configure(number: u32, backing: &File, options: LoopOptions) -> Result<LoopDe
         .iter()
         .filter(|(wanted, _)| *wanted)
         .fold(0, |all, (_, flag)| all | flag);
-    ioctl::configure(&node, backing.as_fd(), flags)?;
+    ioctl::configure(&node, backing.as_fd(), options.block_size, flags)?;
     Ok(LoopDevice {
         node,
         number,
@@ -204,23 +220,24 @@ impl LoopDevice {
         }
     }
 
-    /// Sets the read-ahead; `None` is the kernel's default.
-    pub(crate) fn set_read_ahead(&self, kib: Option<u32>) -> io::Result<()> {
-        const KERNEL_DEFAULT: u32 = 128;
-        self.write_setting("read_ahead_kb", kib.unwrap_or(KERNEL_DEFAULT).into())
+    /// Sets the read-ahead.
+    pub(crate) fn set_read_ahead(&self, kib: u32) -> io::Result<()> {
+        self.write_setting("read_ahead_kb", kib.into())
     }
 
-    /// Offers discard to who uses the device, or not.
-    pub(crate) fn set_discard(&self, offered: bool) -> io::Result<()> {
-        let most = if offered {
-            self.read_setting("discard_max_hw_bytes")?
-        } else {
-            0
-        };
-        if self.read_setting("discard_max_bytes")? == most {
+    /// Offers no discard any more. There is no way back: once it is 0, the kernel refuses every other value for as long
+    /// as the device exists (its granularity becomes 0 too), also when it gets another file.
+    pub(crate) fn forbid_discard(&self) -> io::Result<()> {
+        if self.read_setting("discard_max_bytes")? == 0 {
             return Ok(());
         }
-        self.write_setting("discard_max_bytes", most)
+        self.write_setting("discard_max_bytes", 0)
+    }
+
+    /// Discard was forbidden for an earlier file of this device.
+    fn lost_discard(&self) -> io::Result<bool> {
+        Ok(self.read_setting("discard_max_bytes")? == 0
+            && self.read_setting("discard_max_hw_bytes")? > 0)
     }
 
     /// Sectors written so far, and requests on their way: what shows whether anybody writes.

@@ -69,11 +69,16 @@ pub(super) fn get_free(control: impl AsFd) -> Result<u32> {
 }
 
 /// Puts `backing` behind `device`; `BUSY` when something is behind it already.
-pub(super) fn configure(device: impl AsFd, backing: BorrowedFd<'_>, flags: u32) -> Result<()> {
+pub(super) fn configure(
+    device: impl AsFd,
+    backing: BorrowedFd<'_>,
+    block_size: u32,
+    flags: u32,
+) -> Result<()> {
     const CONFIGURE: Opcode = 0x4c0a;
     let config = LoopConfig {
         fd: u32::try_from(backing.as_raw_fd()).map_err(|_| rustix::io::Errno::BADF)?,
-        block_size: 0,
+        block_size,
         info: LoopInfo {
             flags,
             ..LoopInfo::empty()
@@ -96,6 +101,18 @@ pub(super) fn clear(device: impl AsFd) -> Result<()> {
     const CLR_FD: Opcode = 0x4c01;
     // SAFETY: LOOP_CLR_FD takes no argument.
     unsafe { ioctl(device, NoArg::<CLR_FD>::new()) }
+}
+
+/// Removes a device that nothing is behind; `BUSY` while somebody has it open.
+pub(super) fn remove(control: impl AsFd, number: u32) -> Result<()> {
+    const CTL_REMOVE: Opcode = 0x4c81;
+    // SAFETY: LOOP_CTL_REMOVE takes the number of a device.
+    unsafe {
+        ioctl(
+            control,
+            IntegerSetter::<CTL_REMOVE>::new_usize(number as usize),
+        )
+    }
 }
 
 /// Lets `device` see the present size of what is behind it.

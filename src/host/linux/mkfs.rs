@@ -39,7 +39,7 @@ pub(crate) fn make(fs: FsType, uuid: &str, file: &File) -> Result<(), CommandErr
         }
         FsType::Xfs => {
             let uuid = format!("uuid={uuid}");
-            MKFS_XFS.run(&["-q", "-f", "-K", "-m", &uuid], file, 0)
+            MKFS_XFS.run(&["-q", "-f", "-K", "-s", "size=4096", "-m", &uuid], file, 0)
         }
         FsType::Btrfs => MKFS_BTRFS.run(&["-q", "-f", "-K", "-U", uuid], file, 0),
     }
