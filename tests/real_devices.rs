@@ -787,10 +787,14 @@ async fn a_raw_block_volume_is_a_device_that_stays_until_it_is_unstaged() {
     };
     pod.stage().await.expect("it is staged read-only");
     let target = pod.publish("pod", true).await.expect("it is published");
-    assert!(
-        fs::OpenOptions::new().write(true).open(target).is_err(),
-        "the device refuses writers"
-    );
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .open(target)
+        .and_then(|it| {
+            it.write_all_at(&[9; 4096], 0)?;
+            it.sync_all()
+        });
+    assert!(written.is_err(), "the device refuses writers");
     pod.unpublish("pod").await.expect("it is unpublished");
     pod.unstage().await.expect("it is unstaged");
 }
