@@ -1,0 +1,299 @@
+//! Every recorded answer of Kubernetes' own translation library, at every version.
+//!
+//! Beside `tests/data`, the folders named in `TRANSLATION_VECTORS` (separated by `:`) are read too.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use csi_translation::{KubernetesVersion, Translator, as_of, newest};
+use k8s_openapi::api::core::v1::{PersistentVolume, Volume};
+use k8s_openapi::api::storage::v1::StorageClass;
+use serde_json::{Value, json};
+
+/// Where an answer is not compared: an operation at versions other than the newest, and why.
+const EXCUSED: [(&str, &str); 3] = [
+    (
+        "IsMigratableIntreePluginByName",
+        "older versions were not asked; the set has today's answer",
+    ),
+    (
+        "IsMigratedCSIDriverByName",
+        "older versions were not asked; the set has today's answer",
+    ),
+    (
+        "GetInTreePluginNameFromSpec",
+        "older versions were not asked; the set has today's answer",
+    ),
+];
+
+/// The versions that were asked.
+const VERSIONS: [u32; 15] = [17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32];
+/// Fields in which absence and an empty value differ.
+const POINTERS: [&str; 5] = [
+    "secretNamespace",
+    "fsType",
+    "readOnly",
+    "kind",
+    "cachingMode",
+];
+
+#[derive(Default)]
+struct Count {
+    agreed: usize,
+    differed: Vec<String>,
+    excused: usize,
+}
+
+#[test]
+fn kubernetes_gives_the_same_answers() {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let others = std::env::var("TRANSLATION_VECTORS").unwrap_or_default();
+    let others = others
+        .split(':')
+        .filter(|it| !it.is_empty())
+        .map(PathBuf::from);
+    let mut count = Count::default();
+    for folder in std::iter::once(own).chain(others) {
+        compare_folder(&folder, &mut count);
+    }
+    println!(
+        "vectors: {} agreed, {} differed, {} excused",
+        count.agreed,
+        count.differed.len(),
+        count.excused
+    );
+    assert!(count.agreed > 40_000, "only {} were compared", count.agreed);
+    if let Ok(path) = std::env::var("VECTORS_DIFFERED") {
+        fs::write(path, count.differed.join("\n")).expect("it can be written");
+    }
+    let shown: Vec<&String> = count.differed.iter().take(20).collect();
+    assert!(count.differed.is_empty(), "{shown:#?}");
+}
+
+fn compare_folder(folder: &Path, count: &mut Count) {
+    let current = lines(&folder.join("vectors.jsonl"));
+    let rbd = lines(&folder.join("vectors-rbd.jsonl"));
+    let mut older: HashMap<(String, String), Value> = HashMap::new();
+    for line in lines(&folder.join("vectors-by-version.jsonl")) {
+        for version in line["as_of"].as_array().into_iter().flatten() {
+            let key = (text(&line["id"]), text(version));
+            older.insert(key, line.clone());
+        }
+    }
+    let now = as_of(KubernetesVersion::new(37).expect("a version"));
+    for vector in &current {
+        compare(vector, vector, "1.37", now, count);
+    }
+    for vector in &rbd {
+        compare(vector, vector, "newest", newest(), count);
+    }
+    for (vectors, gone) in [(&current, false), (&rbd, true)] {
+        for vector in vectors {
+            for minor in VERSIONS {
+                let name = format!("1.{minor}");
+                let translator = as_of(KubernetesVersion::new(minor).expect("a version"));
+                let key = (text(&vector["id"]), name.clone());
+                // RBD is answered here as in 1.30, and unknown before 1.23 and after that.
+                let unknown = gone && !(23..=30).contains(&minor);
+                let without_line = if unknown {
+                    unknown_to(vector)
+                } else {
+                    vector.clone()
+                };
+                let expected = older.get(&key).unwrap_or(&without_line);
+                compare(vector, expected, &name, translator, count);
+            }
+        }
+    }
+}
+
+/// What a version answers that does not know the plugin.
+fn unknown_to(vector: &Value) -> Value {
+    if vector["output"].is_boolean() {
+        json!({ "output": false })
+    } else {
+        json!({ "error": "unknown" })
+    }
+}
+
+fn compare(
+    vector: &Value,
+    expected: &Value,
+    version: &str,
+    translator: Translator,
+    count: &mut Count,
+) {
+    if expected["skip"] == json!(true) {
+        return;
+    }
+    let id = text(&vector["id"]);
+    let got = answer(vector, translator);
+    let agrees = match (&got, expected.get("output")) {
+        (Ok(got), Some(expected)) => normal(got, "") == normal(expected, ""),
+        (Err(_), None) => true,
+        _ => false,
+    };
+    // Kubernetes panics there; the bug is not ours to repeat.
+    let panics = expected.get("panic").is_some() || expected["error"] == json!("PANIC");
+    if agrees {
+        count.agreed += 1;
+    } else if panics || not_asked(vector, version) {
+        count.excused += 1;
+    } else {
+        let got = got.map_or_else(
+            |error| format!("error {error}"),
+            |it| normal(&it, "").to_string(),
+        );
+        count
+            .differed
+            .push(format!("{id} at {version}: {got} instead of {expected}"));
+    }
+}
+
+fn not_asked(vector: &Value, version: &str) -> bool {
+    version != "1.37"
+        && version != "newest"
+        && EXCUSED
+            .iter()
+            .any(|(operation, _)| vector["op"] == *operation)
+}
+
+fn answer(vector: &Value, translator: Translator) -> Result<Value, String> {
+    let input = &vector["input"];
+    let field = |name: &str| text(&input[name]);
+    match text(&vector["op"]).as_str() {
+        "TranslateInTreePVToCSI" => {
+            show(translator.pv_to_csi(&read::<PersistentVolume>(&input["pv"])?))
+        }
+        "TranslateCSIPVToInTree" => {
+            show(translator.pv_to_in_tree(&read::<PersistentVolume>(&input["pv"])?))
+        }
+        "TranslateInTreeInlineVolumeToCSI" => show(
+            translator.inline_to_csi(&read::<Volume>(&input["volume"])?, &field("podNamespace")),
+        ),
+        "TranslateInTreeStorageClassToCSI" => {
+            let name = field("inTreePluginName");
+            if input["storageClass"].is_null() && name == "kubernetes.io/azure-file" {
+                return Ok(Value::Null);
+            }
+            show(
+                translator
+                    .storage_class_to_csi(&name, &read::<StorageClass>(&input["storageClass"])?),
+            )
+        }
+        "RepairVolumeHandle" => {
+            let repaired = translator.repair_volume_handle(
+                &field("driverName"),
+                &field("volumeHandle"),
+                &field("nodeID"),
+            );
+            repaired.map(Value::from).map_err(|error| error.to_string())
+        }
+        "GetCSINameFromInTreeName" => known(translator.csi_name(&field("name"))),
+        "GetInTreeNameFromCSIName" => known(translator.in_tree_name(&field("name"))),
+        "IsMigratableIntreePluginByName" => {
+            Ok(json!(translator.is_migratable_plugin(&field("name"))))
+        }
+        "IsMigratedCSIDriverByName" => Ok(json!(translator.is_migrated_driver(&field("name")))),
+        "IsPVMigratable" => Ok(json!(plugin_of_pv(translator, &input["pv"])?.is_some())),
+        "IsInlineMigratable" => Ok(json!(
+            plugin_of_volume(translator, &input["volume"])?.is_some()
+        )),
+        "GetInTreePluginNameFromSpec" => {
+            let plugin = if input["pv"].is_null() {
+                plugin_of_volume(translator, &input["volume"])?
+            } else {
+                plugin_of_pv(translator, &input["pv"])?
+            };
+            known(plugin)
+        }
+        other => Err(format!("unknown operation {other}")),
+    }
+}
+
+fn plugin_of_pv(translator: Translator, pv: &Value) -> Result<Option<&'static str>, String> {
+    if pv.is_null() {
+        return Ok(None);
+    }
+    Ok(translator
+        .plugin_of_pv(&read(pv)?)
+        .map(csi_translation::Plugin::in_tree_name))
+}
+
+fn plugin_of_volume(
+    translator: Translator,
+    volume: &Value,
+) -> Result<Option<&'static str>, String> {
+    if volume.is_null() {
+        return Ok(None);
+    }
+    Ok(translator
+        .plugin_of_volume(&read(volume)?)
+        .map(csi_translation::Plugin::in_tree_name))
+}
+
+fn known(name: Option<&str>) -> Result<Value, String> {
+    name.map(Value::from).ok_or_else(|| "unknown".to_owned())
+}
+
+fn show<T: serde::Serialize>(
+    result: Result<T, csi_translation::TranslateError>,
+) -> Result<Value, String> {
+    let object = result.map_err(|error| error.to_string())?;
+    serde_json::to_value(object).map_err(|error| error.to_string())
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, String> {
+    serde_json::from_value(value.clone()).map_err(|error| error.to_string())
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// What stays when everything that Go leaves out is left out (semantics: null, empty lists and objects, zero values but in
+/// maps and behind pointers).
+fn normal(value: &Value, key: &str) -> Value {
+    const MAPS: [&str; 4] = ["labels", "annotations", "parameters", "volumeAttributes"];
+    match value {
+        Value::Object(fields) => {
+            let in_map = MAPS.contains(&key);
+            let kept = fields
+                .iter()
+                .filter(|(name, _)| *name != "apiVersion" && *name != "kind" || key == "azureDisk")
+                .filter_map(|(name, value)| {
+                    let value = normal(value, name);
+                    let pointer = POINTERS.contains(&name.as_str())
+                        && (key == "azureDisk" || key == "azureFile");
+                    let empty = match &value {
+                        Value::Null => true,
+                        Value::Object(it) => it.is_empty(),
+                        Value::Array(it) => it.is_empty(),
+                        Value::String(it) => it.is_empty() && !in_map && !pointer,
+                        Value::Bool(it) => !it && !pointer,
+                        Value::Number(it) => it.as_i64() == Some(0),
+                    };
+                    (!empty).then(|| (name.clone(), value))
+                });
+            Value::Object(kept.collect())
+        }
+        Value::Array(items) => {
+            let items = items.iter().map(|it| normal(it, ""));
+            Value::Array(
+                items
+                    .filter(|it| *it != json!({}) && !it.is_null())
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    }
+}
