@@ -50,6 +50,9 @@ pub enum TranslateError {
         /// What is wrong with them.
         reason: &'static str,
     },
+    /// A zone label without a zone.
+    #[error("the zone label {0:?} names no zone")]
+    NoZones(String),
     /// An Azure disk that is not managed.
     #[error("an Azure disk of kind {0:?} cannot be translated: only managed disks can")]
     AzureDiskKind(String),

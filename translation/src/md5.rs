@@ -1,5 +1,7 @@
 //! MD5 (RFC 1321), which names Ceph clusters in migrated handles. Not for anything that must be safe.
 
+use std::fmt::Write as _;
+
 const SHIFTS: [[u32; 4]; 4] = [
     [7, 12, 17, 22],
     [5, 9, 14, 20],
@@ -15,7 +17,10 @@ pub(crate) fn hex_digest(text: &str) -> String {
         add_block(&mut state, block, &constants);
     }
     let bytes = state.iter().flat_map(|word| word.to_le_bytes());
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    bytes.fold(String::with_capacity(32), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String does not fail");
+        text
+    })
 }
 
 /// The integer part of 2^32 times the sine of each step.

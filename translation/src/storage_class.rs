@@ -63,8 +63,10 @@ impl Translated {
 pub(crate) enum ForeignKeys {
     /// They pass.
     Pass,
-    /// They are errors (before 1.23).
+    /// They are errors (before 1.22).
     Refuse,
+    /// They are errors, the general key of a zone too (before 1.21).
+    RefuseGeneral,
 }
 
 /// Gives the driver's key to zones in allowedTopologies.
@@ -75,9 +77,10 @@ pub(crate) fn translate_topologies(
 ) -> Result<(), TranslateError> {
     for term in class.allowed_topologies.iter_mut().flatten() {
         for expression in term.match_label_expressions.iter_mut().flatten() {
-            if expression.key == ZONE || expression.key == BETA_ZONE {
+            let general = expression.key == ZONE && foreign_keys != ForeignKeys::RefuseGeneral;
+            if general || expression.key == BETA_ZONE {
                 driver_key.clone_into(&mut expression.key);
-            } else if foreign_keys == ForeignKeys::Refuse && expression.key != driver_key {
+            } else if foreign_keys != ForeignKeys::Pass && expression.key != driver_key {
                 return Err(TranslateError::TopologyKey(expression.key.clone()));
             }
         }

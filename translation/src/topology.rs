@@ -31,7 +31,7 @@ const GENERAL: Keys = Keys {
     zone: ZONE,
     region: REGION,
 };
-pub(crate) const BETA: Keys = Keys {
+const BETA: Keys = Keys {
     zone: BETA_ZONE,
     region: BETA_REGION,
 };
@@ -118,11 +118,6 @@ pub(crate) fn add<'a>(pv: &mut PersistentVolume, key: &str, zones: impl Iterator
 /// From in-tree to CSI: the zone gets the driver's key, from the affinity or else from the label.
 pub(crate) fn to_csi(pv: &mut PersistentVolume, key: &str) {
     let Keys { zone, region } = keys(pv);
-    to_csi_with(pv, key, Keys { zone, region });
-}
-
-/// As [`to_csi`], for a version that looks only at given keys.
-pub(crate) fn to_csi_with(pv: &mut PersistentVolume, key: &str, Keys { zone, region }: Keys) {
     if !values(pv, zone).is_empty() {
         replace(pv, zone, key);
     } else if let Some(label) = label(pv, zone).map(str::to_owned) {
@@ -131,6 +126,23 @@ pub(crate) fn to_csi_with(pv: &mut PersistentVolume, key: &str, Keys { zone, reg
     if region == BETA_REGION && !values(pv, BETA_REGION).is_empty() {
         replace(pv, BETA_REGION, REGION);
     }
+}
+
+/// As [`to_csi`], before 1.21: only the beta keys were known, and zones of a label took the place of the whole affinity.
+pub(crate) fn beta_to_csi(pv: &mut PersistentVolume, key: &str) -> Result<(), TranslateError> {
+    if !values(pv, key).is_empty() {
+        return Ok(());
+    }
+    if !values(pv, BETA_ZONE).is_empty() {
+        replace(pv, BETA_ZONE, key);
+    } else if let Some(label) = label(pv, BETA_ZONE).map(str::to_owned) {
+        pv.spec.get_or_insert_default().node_affinity = None;
+        add(pv, key, label.split(SEPARATOR));
+        if values(pv, key).is_empty() {
+            return Err(TranslateError::NoZones(label));
+        }
+    }
+    Ok(())
 }
 
 /// From CSI to in-tree: the driver's key becomes the zone's, the region is derived, and both become labels.

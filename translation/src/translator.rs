@@ -51,7 +51,7 @@ impl Translator {
     /// let foreign = PersistentVolume::default();
     /// assert!(csi_translation::newest().pv_to_csi(&foreign).is_err());
     /// ```
-    pub fn pv_to_csi(&self, pv: &PersistentVolume) -> Result<PersistentVolume, TranslateError> {
+    pub fn pv_to_csi(self, pv: &PersistentVolume) -> Result<PersistentVolume, TranslateError> {
         let plugin = self
             .plugin_of_pv(pv)
             .ok_or_else(|| TranslateError::NotInTree {
@@ -71,7 +71,7 @@ impl Translator {
     /// assert_eq!(pv.metadata.name.unwrap(), "cinder.csi.openstack.org-c");
     /// ```
     pub fn inline_to_csi(
-        &self,
+        self,
         volume: &Volume,
         pod_namespace: &str,
     ) -> Result<PersistentVolume, TranslateError> {
@@ -98,7 +98,7 @@ impl Translator {
     /// assert_eq!(csi.parameters.unwrap()["csi.storage.k8s.io/fstype"], "xfs");
     /// ```
     pub fn storage_class_to_csi(
-        &self,
+        self,
         in_tree_name: &str,
         class: &StorageClass,
     ) -> Result<StorageClass, TranslateError> {
@@ -115,7 +115,7 @@ impl Translator {
     /// let in_tree = csi_translation::newest().pv_to_in_tree(&pv).unwrap();
     /// assert_eq!(in_tree.spec.unwrap().cinder.unwrap().volume_id, "c");
     /// ```
-    pub fn pv_to_in_tree(&self, pv: &PersistentVolume) -> Result<PersistentVolume, TranslateError> {
+    pub fn pv_to_in_tree(self, pv: &PersistentVolume) -> Result<PersistentVolume, TranslateError> {
         let not_csi = || TranslateError::NotCsi(pv.metadata.name.clone().unwrap_or_default());
         let mut pv = pv.clone();
         let source = pv.spec.as_mut().and_then(|it| it.csi.take());
@@ -134,7 +134,7 @@ impl Translator {
     /// assert_eq!(repaired.unwrap(), "projects/p/zones/us-east1-b/disks/d");
     /// ```
     pub fn repair_volume_handle(
-        &self,
+        self,
         driver: &str,
         handle: &str,
         node_id: &str,
@@ -151,7 +151,7 @@ impl Translator {
     /// assert_eq!(driver, Some("cinder.csi.openstack.org"));
     /// ```
     #[must_use]
-    pub fn csi_name(&self, in_tree_name: &str) -> Option<&'static str> {
+    pub fn csi_name(self, in_tree_name: &str) -> Option<&'static str> {
         self.plugin_named(in_tree_name).map(Plugin::driver)
     }
 
@@ -162,7 +162,7 @@ impl Translator {
     /// assert_eq!(plugin, Some("kubernetes.io/azure-disk"));
     /// ```
     #[must_use]
-    pub fn in_tree_name(&self, driver: &str) -> Option<&'static str> {
+    pub fn in_tree_name(self, driver: &str) -> Option<&'static str> {
         self.plugin_of_driver(driver).map(Plugin::in_tree_name)
     }
 
@@ -172,7 +172,7 @@ impl Translator {
     /// assert!(!csi_translation::newest().is_migratable_plugin("kubernetes.io/cephfs"));
     /// ```
     #[must_use]
-    pub fn is_migratable_plugin(&self, in_tree_name: &str) -> bool {
+    pub fn is_migratable_plugin(self, in_tree_name: &str) -> bool {
         self.plugin_named(in_tree_name).is_some()
     }
 
@@ -182,7 +182,7 @@ impl Translator {
     /// assert!(csi_translation::newest().is_migrated_driver("pxd.portworx.com"));
     /// ```
     #[must_use]
-    pub fn is_migrated_driver(&self, driver: &str) -> bool {
+    pub fn is_migrated_driver(self, driver: &str) -> bool {
         self.plugin_of_driver(driver).is_some()
     }
 
@@ -193,7 +193,7 @@ impl Translator {
     /// assert_eq!(csi_translation::newest().plugin_of_pv(&PersistentVolume::default()), None);
     /// ```
     #[must_use]
-    pub fn plugin_of_pv(&self, pv: &PersistentVolume) -> Option<Plugin> {
+    pub fn plugin_of_pv(self, pv: &PersistentVolume) -> Option<Plugin> {
         let spec = pv.spec.as_ref()?;
         let mut known = Plugin::ALL.into_iter().filter(|it| self.knows(*it));
         known.find(|plugin| plugin.is_in(spec))
@@ -206,28 +206,28 @@ impl Translator {
     /// assert_eq!(csi_translation::newest().plugin_of_volume(&Volume::default()), None);
     /// ```
     #[must_use]
-    pub fn plugin_of_volume(&self, volume: &Volume) -> Option<Plugin> {
+    pub fn plugin_of_volume(self, volume: &Volume) -> Option<Plugin> {
         let mut known = Plugin::ALL.into_iter().filter(|it| self.knows(*it));
         known.find(|plugin| plugin.is_in_volume(volume))
     }
 
-    fn plugin_named(&self, in_tree_name: &str) -> Option<Plugin> {
+    fn plugin_named(self, in_tree_name: &str) -> Option<Plugin> {
         let mut known = Plugin::ALL.into_iter().filter(|it| self.knows(*it));
         known.find(|plugin| plugin.in_tree_name() == in_tree_name)
     }
 
-    fn plugin_of_driver(&self, driver: &str) -> Option<Plugin> {
+    fn plugin_of_driver(self, driver: &str) -> Option<Plugin> {
         let mut known = Plugin::ALL.into_iter().filter(|it| self.knows(*it));
         known.find(|plugin| plugin.driver() == driver)
     }
 
-    fn knows(&self, plugin: Plugin) -> bool {
+    fn knows(self, plugin: Plugin) -> bool {
         self.version
             .is_none_or(|version| plugin.versions().contains(&version))
     }
 
     /// The rules that hold for a plugin.
-    fn release(&self, plugin: Plugin) -> KubernetesVersion {
+    fn release(self, plugin: Plugin) -> KubernetesVersion {
         self.version.unwrap_or(*plugin.versions().end())
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn pv_to_csi(
         .unwrap_or_default();
     let csi = csi(&source)?;
     spec(&mut pv).csi = Some(csi);
-    super::gce_pd::topology_to_csi(&mut pv, TOPOLOGY_KEY, version);
+    super::gce_pd::topology_to_csi(&mut pv, TOPOLOGY_KEY, version)?;
     Ok(pv)
 }
 
@@ -36,12 +36,10 @@ pub(super) fn inline_to_csi(
 ) -> Result<PersistentVolume> {
     let source = volume.aws_elastic_block_store.clone().unwrap_or_default();
     let csi = csi(&source)?;
-    let name = if since(version, 21) {
+    let name = if since(version, 18) {
         format!("{DRIVER}-{}", csi.volume_handle)
-    } else if since(version, 18) {
-        format!("{DRIVER}-{}", source.volume_id)
     } else {
-        DRIVER.to_owned()
+        format!("{DRIVER}-{}", source.volume_id)
     };
     Ok(inline_pv(name, csi, "ReadWriteOnce"))
 }
@@ -83,12 +81,14 @@ pub(super) fn storage_class_to_csi(
     translated.into_class(class, TOPOLOGY_KEY, foreign_keys(version))
 }
 
-/// What other keys in allowedTopologies were before 1.23.
+/// What other keys in allowedTopologies were before 1.22.
 pub(super) fn foreign_keys(version: KubernetesVersion) -> ForeignKeys {
-    if since(version, 23) {
+    if since(version, 22) {
         ForeignKeys::Pass
-    } else {
+    } else if since(version, 21) {
         ForeignKeys::Refuse
+    } else {
+        ForeignKeys::RefuseGeneral
     }
 }
 
@@ -98,7 +98,10 @@ fn csi(source: &AWSElasticBlockStoreVolumeSource) -> Result<CSIPersistentVolumeS
         volume_handle: volume_id(&source.volume_id)?,
         read_only: only_true(source.read_only),
         fs_type: source.fs_type.clone(),
-        volume_attributes: attributes([("partition", source.partition.unwrap_or(0).to_string())]),
+        volume_attributes: Some(attributes([(
+            "partition",
+            source.partition.unwrap_or(0).to_string(),
+        )])),
         ..CSIPersistentVolumeSource::default()
     })
 }

@@ -43,12 +43,10 @@ pub(super) fn inline_to_csi(
     if let Some(mode) = source.caching_mode.filter(|it| !it.is_empty()) {
         set(&mut csi, caching_mode_key(version), &mode);
     }
-    let name = if since(version, 24) {
+    let name = if since(version, 21) {
         source.disk_uri
-    } else if since(version, 18) {
-        format!("{DRIVER}-{}", source.disk_name)
     } else {
-        DRIVER.to_owned()
+        format!("{DRIVER}-{}", source.disk_name)
     };
     Ok(inline_pv(name, csi, "ReadWriteOnce"))
 }
@@ -56,7 +54,7 @@ pub(super) fn inline_to_csi(
 pub(super) fn pv_to_in_tree(
     mut pv: PersistentVolume,
     source: CSIPersistentVolumeSource,
-    _: KubernetesVersion,
+    version: KubernetesVersion,
 ) -> Result<PersistentVolume> {
     let name = disk_name(&source.volume_handle).ok_or_else(|| TranslateError::Handle {
         handle: source.volume_handle.clone(),
@@ -71,10 +69,17 @@ pub(super) fn pv_to_in_tree(
         disk_uri: source.volume_handle,
     };
     for (key, value) in source.volume_attributes.unwrap_or_default() {
-        match lower(&key).as_str() {
-            "cachingmode" if !value.is_empty() => disk.caching_mode = Some(value),
-            "fstype" if !value.is_empty() => disk.fs_type = Some(value),
-            _ => {}
+        // Before 1.22 the spelling mattered.
+        let key = if since(version, 22) { lower(&key) } else { key };
+        if value.is_empty() {
+            continue;
+        }
+        if key == caching_mode_key(version) {
+            disk.caching_mode = Some(value);
+        } else if key == fs_type_key(version) {
+            disk.fs_type = Some(value);
+        } else if key == "kind" && !since(version, 22) {
+            disk.kind = Some(value);
         }
     }
     spec(&mut pv).azure_disk = Some(disk);
@@ -85,6 +90,9 @@ pub(super) fn storage_class_to_csi(
     class: &StorageClass,
     version: KubernetesVersion,
 ) -> Result<StorageClass> {
+    if !since(version, 19) {
+        return Ok(class.clone());
+    }
     let mut translated = Translated::default();
     for (key, value) in parameters(class) {
         if !translated.take_zones(TOPOLOGY_KEY, key, value) {
@@ -92,6 +100,9 @@ pub(super) fn storage_class_to_csi(
         }
     }
     let mut class = translated.into_class(class, TOPOLOGY_KEY, foreign_keys(version))?;
+    if !since(version, 24) {
+        return Ok(class);
+    }
     for term in class.allowed_topologies.iter_mut().flatten() {
         for expression in term.match_label_expressions.iter_mut().flatten() {
             if expression.key == TOPOLOGY_KEY {
@@ -119,7 +130,7 @@ fn check_kind(source: &AzureDiskVolumeSource, version: KubernetesVersion) -> Res
 }
 
 fn caching_mode_key(version: KubernetesVersion) -> &'static str {
-    if since(version, 24) {
+    if since(version, 22) {
         "cachingmode"
     } else {
         "cachingMode"
@@ -127,7 +138,7 @@ fn caching_mode_key(version: KubernetesVersion) -> &'static str {
 }
 
 fn fs_type_key(version: KubernetesVersion) -> &'static str {
-    if since(version, 24) {
+    if since(version, 22) {
         "fstype"
     } else {
         "fsType"
@@ -143,7 +154,8 @@ fn csi(source: &AzureDiskVolumeSource, version: KubernetesVersion) -> CSIPersist
         volume_attributes: Some(BTreeMap::new()),
         ..CSIPersistentVolumeSource::default()
     };
-    set(&mut csi, "kind", MANAGED);
+    let kind = source.kind.as_deref().filter(|_| !since(version, 22));
+    set(&mut csi, "kind", kind.unwrap_or(MANAGED));
     if let Some(fs_type) = &source.fs_type {
         set(&mut csi, fs_type_key(version), fs_type);
     }

@@ -11,6 +11,7 @@ use crate::version::KubernetesVersion;
 
 pub(super) const DRIVER: &str = "file.csi.azure.com";
 const RESOURCE_GROUP: &str = "kubernetes.io/azure-file-resource-group";
+const SHARE_NAME: &str = "sharename";
 const SECRET_PREFIX: &str = "azure-storage-account-";
 const SECRET_SUFFIX: &str = "-secret";
 const DEFAULT_NAMESPACE: &str = "default";
@@ -28,7 +29,7 @@ pub(super) fn pv_to_csi(
         .unwrap_or_default();
     let account = account(&source.secret_name);
     let name = pv.metadata.name.clone().unwrap_or_default();
-    let handle = if since(version, 24) {
+    let handle = if since(version, 21) {
         format!("{group}#{account}#{}#{name}#{namespace}", source.share_name)
     } else {
         format!("{group}#{account}#{}#", source.share_name)
@@ -37,7 +38,7 @@ pub(super) fn pv_to_csi(
         driver: DRIVER.to_owned(),
         volume_handle: handle,
         read_only: only_true(source.read_only),
-        volume_attributes: attributes([(share_key(version), source.share_name)]),
+        volume_attributes: Some(attributes([(share_key(version), source.share_name)])),
         node_stage_secret_ref: Some(secret(&source.secret_name, &namespace)),
         ..CSIPersistentVolumeSource::default()
     });
@@ -51,12 +52,12 @@ pub(super) fn inline_to_csi(
 ) -> PersistentVolume {
     let source = volume.azure_file.clone().unwrap_or_default();
     let account = account(&source.secret_name);
-    let namespace = match pod_namespace {
-        "" => DEFAULT_NAMESPACE,
-        namespace if since(version, 22) => namespace,
-        _ => DEFAULT_NAMESPACE,
+    let namespace = if pod_namespace.is_empty() || !since(version, 19) {
+        DEFAULT_NAMESPACE
+    } else {
+        pod_namespace
     };
-    let handle = if since(version, 24) {
+    let handle = if since(version, 21) {
         format!(
             "#{account}#{}#{}#{namespace}",
             source.share_name, volume.name
@@ -64,18 +65,16 @@ pub(super) fn inline_to_csi(
     } else {
         format!("#{account}#{}#", source.share_name)
     };
-    let name = if since(version, 24) {
+    let name = if since(version, 21) {
         handle.clone()
-    } else if since(version, 18) {
-        format!("{DRIVER}-{}", source.share_name)
     } else {
-        DRIVER.to_owned()
+        format!("{DRIVER}-{}", source.share_name)
     };
     let csi = CSIPersistentVolumeSource {
         driver: DRIVER.to_owned(),
         volume_handle: handle,
         read_only: only_true(source.read_only),
-        volume_attributes: attributes([(share_key(version), source.share_name)]),
+        volume_attributes: Some(attributes([(share_key(version), source.share_name)])),
         node_stage_secret_ref: Some(secret(&source.secret_name, namespace)),
         ..CSIPersistentVolumeSource::default()
     };
@@ -85,25 +84,29 @@ pub(super) fn inline_to_csi(
 pub(super) fn pv_to_in_tree(
     mut pv: PersistentVolume,
     source: CSIPersistentVolumeSource,
-    _: KubernetesVersion,
+    version: KubernetesVersion,
 ) -> Result<PersistentVolume> {
     let mut file = AzureFilePersistentVolumeSource {
         read_only: only_true(source.read_only),
         ..AzureFilePersistentVolumeSource::default()
     };
+    let secret = source.node_stage_secret_ref.unwrap_or_default();
+    let has_secret = secret.name.as_deref().is_some_and(|it| !it.is_empty());
     for (key, value) in source.volume_attributes.unwrap_or_default() {
-        match lower(&key).as_str() {
-            "sharename" => file.share_name = value,
-            "secretname" => file.secret_name = value,
-            "secretnamespace" => file.secret_namespace = Some(value),
-            _ => {}
+        if since(version, 18) {
+            set(&mut file, &lower(&key), value);
+        } else if key == "shareName" && has_secret {
+            // Without a secret the handle said everything.
+            file.share_name = value;
         }
     }
-    if let Some(secret) = source.node_stage_secret_ref
-        && let Some(name) = secret.name.filter(|it| !it.is_empty())
-    {
-        file.secret_name = name;
+    if has_secret {
+        file.secret_name = secret.name.unwrap_or_default();
         file.secret_namespace = Some(secret.namespace.unwrap_or_default());
+        if !since(version, 18) {
+            spec(&mut pv).azure_file = Some(file);
+            return Ok(pv);
+        }
     }
     if file.share_name.is_empty() || file.secret_name.is_empty() {
         let group = fill_from_handle(&mut file, &source.volume_handle)?;
@@ -112,10 +115,21 @@ pub(super) fn pv_to_in_tree(
             annotations.insert(RESOURCE_GROUP.to_owned(), group);
         }
     }
-    file.secret_namespace
-        .get_or_insert_with(|| DEFAULT_NAMESPACE.to_owned());
+    if since(version, 18) {
+        file.secret_namespace
+            .get_or_insert_with(|| DEFAULT_NAMESPACE.to_owned());
+    }
     spec(&mut pv).azure_file = Some(file);
     Ok(pv)
+}
+
+fn set(file: &mut AzureFilePersistentVolumeSource, key: &str, value: String) {
+    match key {
+        "sharename" => file.share_name = value,
+        "secretname" => file.secret_name = value,
+        "secretnamespace" => file.secret_namespace = Some(value),
+        _ => {}
+    }
 }
 
 /// The resource group of the handle, whose other parts go where something is missing.
@@ -137,8 +151,8 @@ fn fill_from_handle(file: &mut AzureFilePersistentVolumeSource, handle: &str) ->
 }
 
 fn share_key(version: KubernetesVersion) -> &'static str {
-    if since(version, 24) {
-        "sharename"
+    if since(version, 18) {
+        SHARE_NAME
     } else {
         "shareName"
     }
@@ -155,13 +169,13 @@ fn account(secret_name: &str) -> &str {
     found.into_iter().next().unwrap_or(secret_name)
 }
 
-/// The namespace of the secret; before 1.24 it was `default` where the volume names none.
+/// The namespace of the secret; before 1.21 it was `default` where the volume names none.
 fn namespace(
     pv: &PersistentVolume,
     source: &AzureFilePersistentVolumeSource,
     version: KubernetesVersion,
 ) -> Result<String> {
-    if !since(version, 24) {
+    if !since(version, 21) {
         return Ok(source
             .secret_namespace
             .clone()

@@ -22,17 +22,13 @@ pub(super) fn pv_to_csi(
 ) -> Result<PersistentVolume> {
     let source = spec(&mut pv).cinder.take().unwrap_or_default();
     spec(&mut pv).csi = Some(csi(source.volume_id, source.fs_type, source.read_only));
-    topology_to_csi(&mut pv, TOPOLOGY_KEY, version);
+    topology_to_csi(&mut pv, TOPOLOGY_KEY, version)?;
     Ok(pv)
 }
 
-pub(super) fn inline_to_csi(volume: &Volume, version: KubernetesVersion) -> PersistentVolume {
+pub(super) fn inline_to_csi(volume: &Volume) -> PersistentVolume {
     let source = volume.cinder.clone().unwrap_or_default();
-    let name = if since(version, 18) {
-        format!("{DRIVER}-{}", source.volume_id)
-    } else {
-        DRIVER.to_owned()
-    };
+    let name = format!("{DRIVER}-{}", source.volume_id);
     let csi = csi(source.volume_id, source.fs_type, source.read_only);
     inline_pv(name, csi, "ReadWriteOnce")
 }
@@ -58,7 +54,7 @@ pub(super) fn storage_class_to_csi(
     class: &StorageClass,
     version: KubernetesVersion,
 ) -> Result<StorageClass> {
-    if !since(version, 21) {
+    if !since(version, 18) {
         return Ok(class.clone());
     }
     let mut translated = Translated::default();

@@ -10,7 +10,7 @@ use super::{Result, attribute, attributes, inline_pv, only_true, since, spec};
 use crate::error::TranslateError;
 use crate::go::{atoi32, lower};
 use crate::storage_class::{FS_TYPE, Translated, parameters};
-use crate::topology::{self, BETA, BETA_ZONE, ZONE, label};
+use crate::topology::{self, BETA_ZONE, ZONE, label};
 use crate::version::KubernetesVersion;
 
 pub(super) const DRIVER: &str = "pd.csi.storage.gke.io";
@@ -18,12 +18,17 @@ const TOPOLOGY_KEY: &str = "topology.gke.io/zone";
 const UNSPECIFIED: &str = "UNSPECIFIED";
 const FORM: &str = "projects/PROJECT/zones/ZONE/disks/NAME";
 
-/// Before 1.21 only the beta labels were known.
-pub(super) fn topology_to_csi(pv: &mut PersistentVolume, key: &str, version: KubernetesVersion) {
+/// Gives the driver's key to the zone, as the version does it.
+pub(super) fn topology_to_csi(
+    pv: &mut PersistentVolume,
+    key: &str,
+    version: KubernetesVersion,
+) -> Result<()> {
     if since(version, 21) {
         topology::to_csi(pv, key);
+        Ok(())
     } else {
-        topology::to_csi_with(pv, key, BETA);
+        topology::beta_to_csi(pv, key)
     }
 }
 
@@ -33,14 +38,14 @@ pub(super) fn pv_to_csi(
 ) -> Result<PersistentVolume> {
     let source = spec(&mut pv).gce_persistent_disk.take().unwrap_or_default();
     let handle = handle(&pv, &source.pd_name, version)?;
-    topology_to_csi(&mut pv, TOPOLOGY_KEY, version);
+    topology_to_csi(&mut pv, TOPOLOGY_KEY, version)?;
     let spec = spec(&mut pv);
     spec.csi = Some(csi(&source, handle));
     spec.access_modes = spec.access_modes.take().map(|modes| access_modes(&modes));
     Ok(pv)
 }
 
-pub(super) fn inline_to_csi(volume: &Volume, version: KubernetesVersion) -> PersistentVolume {
+pub(super) fn inline_to_csi(volume: &Volume) -> PersistentVolume {
     let source = volume.gce_persistent_disk.clone().unwrap_or_default();
     let handle = zonal(UNSPECIFIED, &source.pd_name);
     let access_mode = if source.read_only == Some(true) {
@@ -48,11 +53,7 @@ pub(super) fn inline_to_csi(volume: &Volume, version: KubernetesVersion) -> Pers
     } else {
         "ReadWriteOnce"
     };
-    let name = if since(version, 18) {
-        format!("{DRIVER}-{}", source.pd_name)
-    } else {
-        DRIVER.to_owned()
-    };
+    let name = format!("{DRIVER}-{}", source.pd_name);
     inline_pv(name, csi(&source, handle), access_mode)
 }
 
@@ -138,7 +139,7 @@ fn csi(source: &GCEPersistentDiskVolumeSource, handle: String) -> CSIPersistentV
         volume_handle: handle,
         read_only: only_true(source.read_only),
         fs_type: source.fs_type.clone(),
-        volume_attributes: attributes([("partition", partition.unwrap_or_default())]),
+        volume_attributes: Some(attributes([("partition", partition.unwrap_or_default())])),
         ..CSIPersistentVolumeSource::default()
     }
 }
@@ -149,25 +150,21 @@ fn zonal(zone: &str, name: &str) -> String {
 
 /// The zone comes from the labels, the beta one first; before 1.21 from that alone.
 fn handle(pv: &PersistentVolume, name: &str, version: KubernetesVersion) -> Result<String> {
-    let beta = label(pv, BETA_ZONE).filter(|it| !it.is_empty());
-    let zones = if since(version, 21) {
-        beta.or_else(|| label(pv, ZONE).filter(|it| !it.is_empty()))
-    } else {
-        label(pv, BETA_ZONE)
-    };
+    let named = |key| label(pv, key).filter(|zones| !zones.is_empty());
+    let zones = named(BETA_ZONE).or_else(|| named(ZONE).filter(|_| since(version, 21)));
     let Some(zones) = zones else {
         return Ok(zonal(UNSPECIFIED, name));
     };
     let zones: Vec<String> = zones.split("__").map(str::to_owned).collect();
     match zones.as_slice() {
         [zone] => Ok(zonal(zone, name)),
-        zones if since(version, 21) => {
+        zones if !since(version, 18) => Ok(zonal(&region(zones)?, name)),
+        zones => {
             let region = region(zones)?;
             Ok(format!(
                 "projects/{UNSPECIFIED}/regions/{region}/disks/{name}"
             ))
         }
-        zones => Ok(zonal(&region(zones)?, name)),
     }
 }
 

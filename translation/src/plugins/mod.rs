@@ -154,9 +154,9 @@ impl Plugin {
             Self::Cinder => cinder::pv_to_csi(pv, version),
             Self::AzureDisk => azure_disk::pv_to_csi(pv, version),
             Self::AzureFile => azure_file::pv_to_csi(pv, version),
-            Self::Vsphere => vsphere::pv_to_csi(pv, version),
-            Self::Portworx => portworx::pv_to_csi(pv, version),
-            Self::Rbd => rbd::pv_to_csi(pv, version),
+            Self::Vsphere => Ok(vsphere::pv_to_csi(pv, version)),
+            Self::Portworx => Ok(portworx::pv_to_csi(pv, version)),
+            Self::Rbd => Ok(rbd::pv_to_csi(pv, version)),
         }
     }
 
@@ -172,7 +172,7 @@ impl Plugin {
             Self::Cinder => cinder::pv_to_in_tree(pv, source, version),
             Self::AzureDisk => azure_disk::pv_to_in_tree(pv, source, version),
             Self::AzureFile => azure_file::pv_to_in_tree(pv, source, version),
-            Self::Vsphere => vsphere::pv_to_in_tree(pv, source, version),
+            Self::Vsphere => Ok(vsphere::pv_to_in_tree(pv, &source, version)),
             Self::Portworx => Ok(portworx::pv_to_in_tree(pv, source)),
             Self::Rbd => Ok(rbd::pv_to_in_tree(pv, source)),
         }
@@ -186,8 +186,8 @@ impl Plugin {
     ) -> Result<PersistentVolume> {
         match self {
             Self::AwsEbs => aws_ebs::inline_to_csi(volume, version),
-            Self::GcePd => Ok(gce_pd::inline_to_csi(volume, version)),
-            Self::Cinder => Ok(cinder::inline_to_csi(volume, version)),
+            Self::GcePd => Ok(gce_pd::inline_to_csi(volume)),
+            Self::Cinder => Ok(cinder::inline_to_csi(volume)),
             Self::AzureDisk => azure_disk::inline_to_csi(volume, version),
             Self::AzureFile => Ok(azure_file::inline_to_csi(volume, pod_namespace, version)),
             Self::Vsphere => Ok(vsphere::inline_to_csi(volume)),
@@ -247,13 +247,11 @@ fn inline_pv(name: String, csi: CSIPersistentVolumeSource, access_mode: &str) ->
     }
 }
 
-fn attributes<const N: usize>(pairs: [(&str, String); N]) -> Option<BTreeMap<String, String>> {
-    Some(
-        pairs
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect(),
-    )
+fn attributes<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn attribute<'a>(source: &'a CSIPersistentVolumeSource, key: &str) -> Option<&'a str> {

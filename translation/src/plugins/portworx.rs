@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 
-use super::{Result, inline_pv, only_true, secret, since, spec};
+use super::{inline_pv, only_true, secret, since, spec};
 use crate::go::lower;
 use crate::storage_class::parameters;
 use crate::version::KubernetesVersion;
@@ -24,10 +24,7 @@ const SECRET_USERS: [&str; 6] = [
 /// From this version on secrets are translated (1.31 and 1.32 have it in later patch releases).
 const SECRETS_SINCE: u32 = 32;
 
-pub(super) fn pv_to_csi(
-    mut pv: PersistentVolume,
-    version: KubernetesVersion,
-) -> Result<PersistentVolume> {
+pub(super) fn pv_to_csi(mut pv: PersistentVolume, version: KubernetesVersion) -> PersistentVolume {
     let source = spec(&mut pv).portworx_volume.take().unwrap_or_default();
     let annotations = pv.metadata.annotations.as_ref();
     let annotation = |key: &str| annotations.and_then(|it| it.get(key));
@@ -48,7 +45,7 @@ pub(super) fn pv_to_csi(
         node_expand_secret_ref: secret,
         ..CSIPersistentVolumeSource::default()
     });
-    Ok(pv)
+    pv
 }
 
 pub(super) fn inline_to_csi(volume: &Volume) -> PersistentVolume {

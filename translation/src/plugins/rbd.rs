@@ -27,10 +27,7 @@ const KEPT: [&str; 4] = ["clusterID", "journalPool", "imageFeatures", "imageForm
 
 type Attributes = BTreeMap<String, String>;
 
-pub(super) fn pv_to_csi(
-    mut pv: PersistentVolume,
-    version: KubernetesVersion,
-) -> Result<PersistentVolume> {
+pub(super) fn pv_to_csi(mut pv: PersistentVolume, version: KubernetesVersion) -> PersistentVolume {
     let source = spec(&mut pv).rbd.take().unwrap_or_default();
     let annotation = |key: &str| {
         let annotations = pv.metadata.annotations.as_ref();
@@ -77,7 +74,7 @@ pub(super) fn pv_to_csi(
         ..CSIPersistentVolumeSource::default()
     });
     spec.access_modes = Some(vec![access_mode(source.read_only).to_owned()]);
-    Ok(pv)
+    pv
 }
 
 pub(super) fn inline_to_csi(volume: &Volume, pod_namespace: &str) -> PersistentVolume {
@@ -100,7 +97,7 @@ pub(super) fn inline_to_csi(volume: &Volume, pod_namespace: &str) -> PersistentV
         driver: DRIVER.to_owned(),
         volume_handle: source.image,
         fs_type: source.fs_type,
-        volume_attributes: super::attributes(all),
+        volume_attributes: Some(super::attributes(all)),
         node_stage_secret_ref: Some(secret.clone()),
         controller_expand_secret_ref: Some(secret),
         ..CSIPersistentVolumeSource::default()
@@ -149,13 +146,15 @@ pub(super) fn storage_class_to_csi(class: &StorageClass) -> Result<StorageClass>
             "pool" => drop(set("pool".to_owned(), value)),
             "imageformat" => drop(set("imageFormat".to_owned(), value)),
             "adminid" => drop(set("adminId".to_owned(), value)),
-            "adminsecretname" => SECRET_USERS
-                .iter()
-                .for_each(|user| drop(set(secret_key(user, "name"), value))),
+            "adminsecretname" => {
+                for user in SECRET_USERS {
+                    set(secret_key(user, "name"), value);
+                }
+            }
             "adminsecretnamespace" => {
-                SECRET_USERS
-                    .iter()
-                    .for_each(|user| drop(set(secret_key(user, "namespace"), value)));
+                for user in SECRET_USERS {
+                    set(secret_key(user, "namespace"), value);
+                }
             }
             "monitors" => {
                 set("clusterID".to_owned(), &hex_digest(value));

@@ -9,7 +9,7 @@ use super::aws_ebs::foreign_keys;
 use super::{Result, attribute, attributes, inline_pv, not_empty, since, spec};
 use crate::go::lower;
 use crate::storage_class::{FS_TYPE, Translated, parameters};
-use crate::topology::{self, Keys, add, keys, label, replace, set_label, values};
+use crate::topology::{Keys, add, keys, label, replace, set_label, values};
 use crate::version::KubernetesVersion;
 
 pub(super) const DRIVER: &str = "csi.vsphere.vmware.com";
@@ -28,20 +28,15 @@ const MIGRATION_PARAMETERS: [&str; 8] = [
     "iopslimit",
 ];
 
-pub(super) fn pv_to_csi(
-    mut pv: PersistentVolume,
-    version: KubernetesVersion,
-) -> Result<PersistentVolume> {
+pub(super) fn pv_to_csi(mut pv: PersistentVolume, version: KubernetesVersion) -> PersistentVolume {
     let source = spec(&mut pv).vsphere_volume.take().unwrap_or_default();
     spec(&mut pv).csi = Some(csi(source));
     if since(version, 24) {
         let Keys { zone, region } = keys(&pv);
         place(&mut pv, zone, ZONE);
         place(&mut pv, region, REGION);
-    } else {
-        super::gce_pd::topology_to_csi(&mut pv, ZONE, version);
     }
-    Ok(pv)
+    pv
 }
 
 pub(super) fn inline_to_csi(volume: &Volume) -> PersistentVolume {
@@ -52,10 +47,10 @@ pub(super) fn inline_to_csi(volume: &Volume) -> PersistentVolume {
 
 pub(super) fn pv_to_in_tree(
     mut pv: PersistentVolume,
-    source: CSIPersistentVolumeSource,
+    source: &CSIPersistentVolumeSource,
     version: KubernetesVersion,
-) -> Result<PersistentVolume> {
-    let path = attribute(&source, "initialvolumefilepath").unwrap_or_default();
+) -> PersistentVolume {
+    let path = attribute(source, "initialvolumefilepath").unwrap_or_default();
     spec(&mut pv).vsphere_volume = Some(VsphereVirtualDiskVolumeSource {
         volume_path: path.to_owned(),
         fs_type: source.fs_type.clone(),
@@ -69,10 +64,8 @@ pub(super) fn pv_to_in_tree(
                 set_label(&mut pv, key, first);
             }
         }
-    } else if since(version, 21) {
-        topology::to_in_tree(&mut pv, ZONE, None)?;
     }
-    Ok(pv)
+    pv
 }
 
 pub(super) fn storage_class_to_csi(
@@ -91,7 +84,13 @@ pub(super) fn storage_class_to_csi(
         }
     }
     translated.set("csimigration", "true");
-    translated.into_class(class, ZONE, foreign_keys(version))
+    if since(version, 24) {
+        return translated.into_class(class, ZONE, foreign_keys(version));
+    }
+    Ok(StorageClass {
+        parameters: Some(translated.parameters),
+        ..class.clone()
+    })
 }
 
 /// Gives the driver's key to zone or region, from the affinity or else from the label.
@@ -109,7 +108,7 @@ fn csi(source: VsphereVirtualDiskVolumeSource) -> CSIPersistentVolumeSource {
         volume_handle: source.volume_path,
         fs_type: source.fs_type,
         volume_attributes: not_empty(source.storage_policy_name)
-            .and_then(|policy| attributes([(POLICY, policy)])),
+            .map(|policy| attributes([(POLICY, policy)])),
         ..CSIPersistentVolumeSource::default()
     }
 }
