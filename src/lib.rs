@@ -9,9 +9,12 @@ pub mod config;
 pub mod controller;
 pub mod csi;
 pub mod demo;
+mod error_chain;
 pub mod host;
 pub mod in_flight;
 pub mod node;
 pub mod rpc;
 pub mod serve;
 pub mod volume;
+
+pub use error_chain::error_chain;

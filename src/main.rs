@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use offshoot::config::{LogFormat, ServeArgs};
 use offshoot::demo::{self, DemoArgs};
-use offshoot::serve;
+use offshoot::{error_chain, serve};
 use tracing_subscriber::EnvFilter;
 
 /// Block storage for Kubernetes in one binary, and the way out of in-tree volumes
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("offshoot: {}", chain(error.as_ref()));
+            eprintln!("offshoot: {}", error_chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -69,16 +69,4 @@ fn start_logs(args: &ServeArgs) -> Outcome {
         LogFormat::Json => logs.json().init(),
     }
     Ok(())
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

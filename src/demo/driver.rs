@@ -62,7 +62,10 @@ impl Driver {
         &self.socket
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    /// Whether the process is there now.
+    pub(super) fn is_running(&mut self) -> bool {
+        // What cannot be asked is started anew, and says why it cannot be.
+        let _ = self.has_ended();
         self.process.is_some()
     }
 

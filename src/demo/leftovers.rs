@@ -1,64 +1,105 @@
 //! The proof that nothing is left: no mount, no loop device, no file.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
-use super::DemoError;
+use super::{DemoError, Place};
 
 /// Looks for everything that the demonstration could have left; `kept` volumes are meant to be there.
-pub(super) fn prove(dir: &Path, data_dir: &Path, kept: bool) -> Result<String, DemoError> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|source| io_error("the mount table", source))?;
-    let mut left = mounts_below(&mounts, dir);
-    left.extend(loops_of(data_dir).map_err(|source| io_error("/sys/block", source))?);
-    if !kept {
-        for directory in ["volumes", "snapshots", "groups", "node"] {
-            left.extend(files_in(&data_dir.join(directory)));
-        }
-    }
+pub(super) fn prove(place: &Place, kept: bool) -> Result<String, DemoError> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo");
+    let mounts = mounts.map_err(|source| unreadable(Path::new("/proc/self/mountinfo"), source))?;
+    let mut left = mounts_below(&mounts, &place.dir);
+    left.extend(loops_of(&place.data_dir)?);
     left.extend(
-        files_in(&dir.join("kubelet"))
-            .into_iter()
-            .filter(|it| !it.ends_with("-staging")),
+        files_in(&place.kubelet())?
+            .iter()
+            .map(|it| it.display().to_string()),
     );
+    if !kept {
+        let now = files_of(&place.data_dir)?;
+        let new = now.difference(&place.before);
+        left.extend(new.map(|it| it.display().to_string()));
+    }
     if left.is_empty() {
         return Ok("no mount, no loop device, no file".to_owned());
     }
     Err(DemoError::LeftBehind(left.join(", ")))
 }
 
+/// What a data directory holds of volumes, snapshots, groups and their ledger.
+pub(super) fn files_of(data_dir: &Path) -> Result<BTreeSet<PathBuf>, DemoError> {
+    let mut files = BTreeSet::new();
+    for directory in ["volumes", "snapshots", "groups", "node"] {
+        files.extend(files_in(&data_dir.join(directory))?);
+    }
+    Ok(files)
+}
+
 /// The mount points below `dir`, of a mount table in the form of `/proc/self/mountinfo`.
 fn mounts_below(table: &str, dir: &Path) -> Vec<String> {
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let below = points.filter(|point| Path::new(point).starts_with(dir));
-    below.map(|point| format!("mount {point}")).collect()
+    let points = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape);
+    let below = points.filter(|point| point.starts_with(dir));
+    below
+        .map(|point| format!("mount {}", point.display()))
+        .collect()
+}
+
+/// The kernel writes spaces and the like as a backslash and three octal digits.
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|it| std::str::from_utf8(it).ok());
+        let value = digits.and_then(|it| u8::from_str_radix(it, 8).ok());
+        match value {
+            Some(value) if *first == b'\\' => {
+                bytes.push(value);
+                rest = &after[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
 }
 
 /// The loop devices that have a file below `data_dir` behind them.
-fn loops_of(data_dir: &Path) -> io::Result<Vec<String>> {
+fn loops_of(data_dir: &Path) -> Result<Vec<String>, DemoError> {
     let mut loops = Vec::new();
-    for entry in fs::read_dir("/sys/block")? {
-        let path = entry?.path();
-        let backing = fs::read_to_string(path.join("loop/backing_file"));
+    for device in files_in(Path::new("/sys/block"))? {
+        let backing = fs::read_to_string(device.join("loop/backing_file"));
         if backing.is_ok_and(|backing| Path::new(backing.trim_end()).starts_with(data_dir)) {
-            loops.push(format!("loop device {}", path.display()));
+            loops.push(format!("loop device {}", device.display()));
         }
     }
     Ok(loops)
 }
 
 /// A directory that is not there holds nothing.
-fn files_in(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path().display().to_string())
-        .collect()
+fn files_in(directory: &Path) -> Result<Vec<PathBuf>, DemoError> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|source| unreadable(directory, source))?,
+    };
+    let paths = entries.map(|entry| entry.map(|it| it.path()));
+    paths
+        .collect::<io::Result<_>>()
+        .map_err(|source| unreadable(directory, source))
 }
 
-fn io_error(what: &str, source: io::Error) -> DemoError {
+fn unreadable(path: &Path, source: io::Error) -> DemoError {
     DemoError::Io {
-        action: format!("read {what}"),
+        action: format!("read {}", path.display()),
         source,
     }
 }
@@ -70,11 +111,11 @@ mod tests {
     #[test]
     fn mounts_are_found_by_their_mount_point() {
         let table = "29 1 254:1 / / rw - ext4 /dev/vda1 rw\n\
-                     98 29 7:3 / /tmp/demo/kubelet/a rw shared:1 - xfs /dev/loop3 rw\n\
+                     98 29 7:3 / /tmp/demo/kubelet/a\\040b rw shared:1 - xfs /dev/loop3 rw\n\
                      99 29 7:4 / /tmp/demolition rw - xfs /dev/loop4 rw\n";
         assert_eq!(
             mounts_below(table, Path::new("/tmp/demo")),
-            ["mount /tmp/demo/kubelet/a"]
+            ["mount /tmp/demo/kubelet/a b"]
         );
     }
 }

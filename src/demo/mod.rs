@@ -9,6 +9,7 @@ mod orchestrator;
 mod report;
 mod story;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -75,6 +76,9 @@ pub enum DemoError {
     /// The volume holds other bytes than were written.
     #[error("{0} holds other bytes than were written")]
     OtherBytes(PathBuf),
+    /// Somebody pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// Something is left of what was made.
     #[error("left behind: {0}")]
     LeftBehind(String),
@@ -85,6 +89,8 @@ struct Place {
     /// Removed at the end.
     dir: PathBuf,
     data_dir: PathBuf,
+    /// What was in the data directory before.
+    before: BTreeSet<PathBuf>,
 }
 
 impl Place {
@@ -107,17 +113,26 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
     ));
     let driver = Driver::new(&place.dir, &place.data_dir, &place.kubelet());
     let mut story = Story::new(&place, driver, fs);
-    let told = story.tell(&mut report).await;
+    let told = tokio::select! {
+        told = story.tell(&mut report) => told,
+        _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
+    };
     if told.is_err() {
-        report.log(&story.driver().log_tail());
+        report.log(&story.log_tail());
     }
     let cleaned = story.clean_up(&mut report, args.keep).await;
-    let proved = report.step("prove that nothing is left", async {
-        leftovers::prove(&place.dir, &place.data_dir, args.keep)
+    let proof = report.step("prove that nothing is left", async {
+        leftovers::prove(&place, args.keep)
     });
-    let proved = proved.await;
-    told.and(cleaned).and(proved)?;
+    if let Err(error) = proof.await {
+        report.title(&format!(
+            "{} is left for you to look at",
+            place.dir.display()
+        ));
+        return told.and(cleaned).and(Err(error));
+    }
     remove(&place, &args)?;
+    told.and(cleaned)?;
     if args.keep {
         report.title(&format!(
             "kept in {}; remove it with rm -r when you are done",
@@ -161,9 +176,17 @@ fn prepare(args: &DemoArgs) -> Result<Place, DemoError> {
         }
         None => dir.join("data"),
     };
-    let place = Place { dir, data_dir };
-    std::fs::create_dir_all(place.kubelet()).map_err(failed(&place.dir))?;
-    Ok(place)
+    let made = std::fs::create_dir_all(dir.join("kubelet"))
+        .and_then(|()| std::fs::create_dir_all(&data_dir));
+    made.map_err(failed(&dir))?;
+    // The kernel shows mounts and files by their real paths.
+    let dir = dir.canonicalize().map_err(failed(&dir))?;
+    let data_dir = data_dir.canonicalize().map_err(failed(&data_dir))?;
+    Ok(Place {
+        before: leftovers::files_of(&data_dir)?,
+        dir,
+        data_dir,
+    })
 }
 
 fn remove(place: &Place, args: &DemoArgs) -> Result<(), DemoError> {

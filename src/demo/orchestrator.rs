@@ -19,7 +19,7 @@ use crate::volume::{Bytes, FsType};
 /// A volume of the demonstration.
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) id: String,
     /// `None`: raw block.
     pub(super) fs: Option<FsType>,
@@ -29,9 +29,10 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn new(name: &'static str, fs: Option<FsType>, kubelet: &Path) -> Self {
+    pub(super) fn new(name: &str, fs: Option<FsType>, kubelet: &Path) -> Self {
         Self {
-            name,
+            // The data directory may hold what an earlier demonstration kept.
+            name: format!("{name}-{}", std::process::id()),
             id: String::new(),
             fs,
             target: kubelet.join(format!("{name}-pod")),
@@ -99,7 +100,7 @@ impl Orchestrator {
             })),
         });
         let request = csi::CreateVolumeRequest {
-            name: claim.name.to_owned(),
+            name: claim.name.clone(),
             capacity_range: Some(range(size)),
             volume_capabilities: vec![claim.capability()],
             volume_content_source: source,
@@ -168,6 +169,7 @@ impl Orchestrator {
         };
         let unstaged = self.node.node_unstage_volume(request).await;
         answer("NodeUnstageVolume", unstaged)?;
+        remove_directory(&claim.staging)?;
         let request = csi::ControllerUnpublishVolumeRequest {
             volume_id: claim.id.clone(),
             node_id: NODE.to_owned(),
@@ -261,4 +263,14 @@ fn make_directory(path: &Path) -> Result<(), DemoError> {
         action: format!("make {}", path.display()),
         source,
     })
+}
+
+fn remove_directory(path: &Path) -> Result<(), DemoError> {
+    match std::fs::remove_dir(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(DemoError::Io {
+            action: format!("remove {}", path.display()),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write, stdout};
 use std::time::Instant;
 
 use super::DemoError;
+use crate::error_chain;
 
 pub(super) struct Report {
     colour: bool,
@@ -34,7 +35,7 @@ impl Report {
         let time = format!("{:8.1} ms", began.elapsed().as_secs_f64() * 1000.0);
         let (mark, text) = match &result {
             Ok(detail) => (self.paint("32", "ok"), detail.clone()),
-            Err(error) => (self.paint("31", "FAILED"), error.to_string()),
+            Err(error) => (self.paint("31", "FAILED"), error_chain(error)),
         };
         let number = self.step;
         show(&format!("{number:3}  {name:<36} {time}  {mark}  {text}\n"));

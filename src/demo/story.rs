@@ -37,8 +37,9 @@ impl Story {
         }
     }
 
-    pub(super) fn driver(&self) -> &Driver {
-        &self.driver
+    /// The end of the driver's log.
+    pub(super) fn log_tail(&self) -> String {
+        self.driver.log_tail()
     }
 
     pub(super) async fn tell(&mut self, report: &mut Report) -> Result<(), DemoError> {
@@ -78,7 +79,7 @@ impl Story {
         };
         report.step("write a file", write).await?;
         let cut = async {
-            self.snapshot = calls.snapshot(volume, "demo-snapshot").await?;
+            self.snapshot = calls.snapshot(volume, &volume.name).await?;
             Ok(format!("{}, while it is mounted", self.snapshot))
         };
         report.step("take a snapshot", cut).await?;
@@ -167,42 +168,51 @@ impl Story {
         report.step("look at everything again", look).await
     }
 
-    /// Takes everything back, also after a failure; `keep` leaves volumes and snapshot.
+    /// Takes everything back, also after a failure, whatever else fails; `keep` leaves volumes and snapshot.
     pub(super) async fn clean_up(
         &mut self,
         report: &mut Report,
         keep: bool,
     ) -> Result<(), DemoError> {
         if !self.driver.is_running() {
-            self.driver.start().await?;
+            report
+                .step("start it for the cleaning", start(&mut self.driver))
+                .await?;
         }
-        let claims = [&self.volume, &self.clone, &self.block];
-        let made = claims.into_iter().filter(|it| !it.id.is_empty());
-        let clean = async {
-            let mut calls = Orchestrator::connect(self.driver.socket()).await?;
-            for claim in made {
-                calls.take_back(claim).await?;
-                if !keep {
-                    calls.delete_volume(&claim.id).await?;
-                }
-            }
-            if !keep && !self.snapshot.is_empty() {
-                calls.delete_snapshot(&self.snapshot).await?;
-            }
-            Ok(if keep {
-                "volumes stay"
-            } else {
-                "in reverse order"
-            }
-            .to_owned())
-        };
-        report.step("clean up", clean).await?;
+        let cleaned = report.step("clean up", self.take_all_back(keep)).await;
         let driver = &mut self.driver;
         let stop = async {
             driver.stop().await?;
             Ok("SIGTERM, exit code 0".to_owned())
         };
-        report.step("stop the driver", stop).await
+        let stopped = report.step("stop the driver", stop).await;
+        cleaned.and(stopped)
+    }
+
+    /// Goes on after an error; the first one is reported.
+    async fn take_all_back(&self, keep: bool) -> Result<String, DemoError> {
+        let mut calls = Orchestrator::connect(self.driver.socket()).await?;
+        let mut outcome = Ok(if keep {
+            "volumes stay"
+        } else {
+            "in reverse order"
+        }
+        .to_owned());
+        for claim in [&self.block, &self.clone, &self.volume] {
+            if claim.id.is_empty() {
+                continue;
+            }
+            let mut taken = calls.take_back(claim).await;
+            if taken.is_ok() && !keep {
+                taken = calls.delete_volume(&claim.id).await;
+            }
+            outcome = outcome.and_then(|text| taken.map(|()| text));
+        }
+        if !keep && !self.snapshot.is_empty() {
+            let deleted = calls.delete_snapshot(&self.snapshot).await;
+            outcome = outcome.and_then(|text| deleted.map(|()| text));
+        }
+        outcome
     }
 }
 

@@ -15,6 +15,7 @@ use crate::csi;
 use crate::csi::controller_server::Controller as Service;
 use crate::csi::controller_service_capability::{Rpc, Type, rpc};
 use crate::csi::validate_volume_capabilities_response::Confirmed;
+use crate::error_chain;
 use crate::in_flight::{Claim, InFlight, Need};
 use crate::volume::{SnapshotId, Source, VolumeId};
 
@@ -174,11 +175,11 @@ impl Service for ControllerService {
         request::secrets(request.secrets)?;
         let id = id.ok_or_else(|| status::not_found("volume", &request.volume_id))?;
         let capable = self.controller.validate_capabilities(&id, &capabilities);
-        let capable = capable.await?.map_err(|misfit| status::chain(&misfit));
+        let capable = capable.await?.map_err(|misfit| error_chain(&misfit));
         let parameters = request::settings("parameters", &request.parameters).and(
             request::settings("mutable_parameters", &request.mutable_parameters),
         );
-        let judged = capable.and(parameters.map_err(|error| status::chain(&error)));
+        let judged = capable.and(parameters.map_err(|error| error_chain(&error)));
         Ok(Response::new(match judged {
             Err(message) => csi::ValidateVolumeCapabilitiesResponse {
                 confirmed: None,

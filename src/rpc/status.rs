@@ -4,9 +4,6 @@
 //! until it is settled, `INVALID_ARGUMENT` and `OUT_OF_RANGE` make the resizer give up, and any final code may make the
 //! provisioner forget the volume; so no final code is given while work may still go on.
 
-use std::error::Error;
-use std::fmt::Write as _;
-
 use tonic::{Code, Status};
 
 use super::request::InvalidRequest;
@@ -15,6 +12,7 @@ use crate::controller::{
     CreateGroupError, CreateSnapshotError, CreateVolumeError, DeleteSnapshotError,
     DeleteVolumeError, ExpandVolumeError, GroupError, ModifyVolumeError, PublishVolumeError,
 };
+use crate::error_chain;
 use crate::host::HostError;
 use crate::in_flight::OperationPending;
 use crate::node::{
@@ -27,7 +25,7 @@ macro_rules! codes {
         impl From<$error> for Status {
             fn from(error: $error) -> Self {
                 let code: fn(&$error) -> Code = $code;
-                Status::new(code(&error), chain(&error))
+                Status::new(code(&error), error_chain(&error))
             }
         }
     )+};
@@ -221,17 +219,6 @@ fn expand(error: &ExpandError) -> Code {
 /// The object that a well-formed request names does not exist.
 pub(super) fn not_found(kind: &str, id: &str) -> Status {
     Status::not_found(format!("{kind} {id} does not exist"))
-}
-
-/// An error and its causes, each said once: "failed to attach volume v1-…: No space left on device".
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        write!(text, ": {error}").expect("writing to a String does not fail");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Backend for MemoryBackend {
         let (contents, source) = match new.origin {
             Origin::New(NewContents::Block) => (Contents::Block, None),
             Origin::New(NewContents::Filesystem(fs)) => {
-                let uuid = new.id.to_string();
+                let uuid = uuid_of(&new.id);
                 (Contents::Filesystem { fs, uuid }, None)
             }
             Origin::Copy(source) => {
@@ -168,6 +168,7 @@ impl Backend for MemoryBackend {
         limit: Option<u32>,
     ) -> Result<()> {
         let mut state = self.lock();
+        state.volume(id)?;
         let node = &publication.node;
         let others = state.published_to(node, id);
         if limit.is_some_and(|limit| others >= limit as usize) {
@@ -350,6 +351,13 @@ impl Backend for MemoryBackend {
     }
 }
 
+/// A UUID made of the digits of the id.
+fn uuid_of(id: &VolumeId) -> String {
+    let digits = id.as_str().trim_start_matches("v1-");
+    let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
+    groups.map(|range| &digits[range]).join("-")
+}
+
 fn not_refreshed(volume: &Volume) -> Health {
     Health {
         status: HealthStatus::Degraded,
@@ -374,5 +382,6 @@ mod tests {
             multi_node: true,
         });
         conformance::run(&backend).await;
+        conformance::run_node(&backend).await;
     }
 }
