@@ -397,13 +397,13 @@ async fn a_damaged_group_keeps_its_members() {
         matches!(refused, Err(BackendError::Damaged { .. })),
         "{refused:?}"
     );
+    let after = rustix::fs::stat(&member).expect("it is still there").st_ino;
+    assert_eq!(before, after);
     let refused = backend.delete_group(&new.id).await;
     assert!(
         matches!(refused, Err(BackendError::Damaged { .. })),
         "{refused:?}"
     );
-    let after = rustix::fs::stat(&member).expect("it is still there").st_ino;
-    assert_eq!(before, after);
 }
 
 #[test]
