@@ -360,6 +360,52 @@ async fn a_damaged_record_quarantines_its_volume_alone() {
     assert!(backend.attach(&good.id, mode).await.is_err());
 }
 
+/// Once, making a group anew whose record was damaged removed the members that it had: the clean-up of a commit that
+/// failed went by names, and took what was there before for its own.
+#[tokio::test]
+async fn a_damaged_group_keeps_its_members() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let backend = machine.backend();
+    let volume = backend
+        .create_volume(new_volume("member", NewContents::Block, 16))
+        .await
+        .expect("it is made");
+    let name = Name::parse("group").expect("a name");
+    let new = NewGroupSnapshot {
+        id: GroupSnapshotId::for_name(&name),
+        name,
+        sources: vec![volume.id],
+    };
+    let group = backend.create_group(new.clone()).await.expect("it is cut");
+    let data = machine.volume_file(&group.snapshots[0].source);
+    let data = data
+        .parent()
+        .and_then(Path::parent)
+        .expect("the data directory");
+    let file = fs::File::open(data.join("groups").join(new.id.as_str())).expect("it is there");
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::fsetxattr(&file, "user.offshoot.record", b"\x01junk", flags).expect("damaged");
+    drop(backend);
+    let backend = machine.backend();
+    let member = data.join("snapshots").join(group.snapshots[0].id.as_str());
+    let before = rustix::fs::stat(&member).expect("it is there").st_ino;
+    let refused = backend.create_group(new.clone()).await;
+    assert!(
+        matches!(refused, Err(BackendError::Damaged { .. })),
+        "{refused:?}"
+    );
+    let after = rustix::fs::stat(&member).expect("it is still there").st_ino;
+    assert_eq!(before, after);
+    let refused = backend.delete_group(&new.id).await;
+    assert!(
+        matches!(refused, Err(BackendError::Damaged { .. })),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn only_our_own_directory_is_used_and_by_one_controller() {
     let machine = Machine::new();

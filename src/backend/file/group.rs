@@ -5,6 +5,7 @@
 //! members without it are removed at start.
 
 use std::fs::File;
+use std::io;
 
 use super::error::Context;
 use super::index::GroupRecord;
@@ -30,6 +31,7 @@ impl Store {
         if let Ok(existing) = self.index()?.group(&new.id) {
             return Err(BackendError::GroupExists(Box::new(existing)));
         }
+        self.require_uncommitted(&new.id)?;
         for _ in 0..ATTEMPTS {
             if let Some(cuts) = self.cut_quietly(new)? {
                 return self.commit(new, cuts);
@@ -90,11 +92,7 @@ impl Store {
     fn link_group(&self, record: &GroupRecord, cuts: &[Cut]) -> Result<()> {
         let action = || format!("finish group snapshot {}", record.id);
         for cut in cuts {
-            let name = cut.snapshot.id.as_str();
-            self.layout
-                .snapshots
-                .link_unsynced(&cut.file, name)
-                .context(action)?;
+            self.link_member(cut).context(action)?;
         }
         self.layout.snapshots.sync().context(action)?;
         let file = self.layout.groups.nameless().context(action)?;
@@ -113,10 +111,37 @@ impl Store {
         }
     }
 
+    /// Gives a member its name. What has the name already is left from an attempt that was not committed: its cut is older.
+    fn link_member(&self, cut: &Cut) -> io::Result<()> {
+        let (snapshots, name) = (&self.layout.snapshots, cut.snapshot.id.as_str());
+        if snapshots.link_unsynced(&cut.file, name)? == Linked::Yes {
+            return Ok(());
+        }
+        snapshots.remove(name)?;
+        match snapshots.link_unsynced(&cut.file, name)? {
+            Linked::Yes => Ok(()),
+            Linked::Exists => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
+    /// Refuses a group whose file exists though the index cannot tell of it: its members are committed, and must neither
+    /// be replaced nor be cleaned up.
+    fn require_uncommitted(&self, id: &GroupSnapshotId) -> Result<()> {
+        match self.layout.groups.file(id.as_str(), false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).context(|| format!("look for group snapshot {id}")),
+            Ok(_) => Err(BackendError::Damaged {
+                object: format!("group snapshot {id}"),
+                reason: "its record or one of its members cannot be used; its members stay"
+                    .to_owned(),
+            }),
+        }
+    }
+
     /// The commit goes first: what a crash leaves has no group, and is removed at start.
     pub(super) fn delete_group(&self, id: &GroupSnapshotId) -> Result<()> {
         let record = match self.index()?.group_record(id) {
-            Err(BackendError::NotFound(_)) => return Ok(()),
+            Err(BackendError::NotFound(_)) => return self.require_uncommitted(id),
             result => result?.clone(),
         };
         let removed = self.layout.groups.remove(id.as_str());
