@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_by_name() {
         let refused = [
-            (["--driver-name", "-x"], "--driver-name"),
+            (["--driver-name", "x-"], "--driver-name"),
             (["--driver-name", ""], "--driver-name"),
             (["--node-id", ""], "--node-id"),
             (["--data-dir", "data"], "--data-dir"),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
 use rustix::io::Errno;
@@ -23,6 +23,25 @@ pub(super) fn share(from: &File, to: &File) -> io::Result<bool> {
     }
 }
 
+/// Copies what is allocated by reading and writing it, so that the copy shares nothing: its space is its own.
+pub(super) fn copy_unshared(from: &File, to: &File) -> io::Result<()> {
+    let mut piece = vec![0; 1 << 20];
+    each_extent(from, |start, end| {
+        let mut position = start;
+        while position < end {
+            let length = usize::try_from(end - position).unwrap_or(usize::MAX);
+            let length = length.min(piece.len());
+            let read = from.read_at(&mut piece[..length], position)?;
+            if read == 0 {
+                return Ok(());
+            }
+            to.write_all_at(&piece[..read], position)?;
+            position += read as u64;
+        }
+        Ok(())
+    })
+}
+
 /// How much a copy of `file` takes.
 pub(super) fn allocated(file: &File) -> io::Result<Bytes> {
     Ok(Bytes(file.metadata()?.blocks() * 512))
@@ -30,15 +49,20 @@ pub(super) fn allocated(file: &File) -> io::Result<Bytes> {
 
 /// Copies what is allocated of `from`; holes stay holes. `to` is as large as `from` and empty.
 pub(super) fn copy_allocated(from: &File, to: &File) -> io::Result<()> {
+    each_extent(from, |start, end| copy_range(from, to, start, end))
+}
+
+/// Calls `work` with the begin and the end of each part that is no hole.
+fn each_extent(file: &File, mut work: impl FnMut(u64, u64) -> io::Result<()>) -> io::Result<()> {
     let mut position = 0;
     loop {
-        let start = match seek(from, SeekFrom::Data(position)) {
+        let start = match seek(file, SeekFrom::Data(position)) {
             Ok(start) => start,
             Err(Errno::NXIO) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        position = seek(from, SeekFrom::Hole(start))?;
-        copy_range(from, to, start, position)?;
+        position = seek(file, SeekFrom::Hole(start))?;
+        work(start, position)?;
     }
 }
 

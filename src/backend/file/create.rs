@@ -91,7 +91,11 @@ impl Store {
             Origin::New(contents) => Ok((make(file, new, *contents)?, None)),
             Origin::Copy(source) => {
                 let (from, contents, size) = self.open_source(source)?;
-                self.copy_image(&from, file)?;
+                check_kernel(&contents)?;
+                match new.settings.provisioning {
+                    Provisioning::Thin => self.copy_image(&from, file)?,
+                    Provisioning::Thick => copy_thick(&from, file, new)?,
+                }
                 resize(file, new)?;
                 if let Contents::Filesystem {
                     fs: FsType::Ext4, ..
@@ -222,6 +226,34 @@ fn resize(file: &File, new: &NewVolume) -> Result<()> {
         Provisioning::Thin => Ok(()),
         Provisioning::Thick => allocate(file, new.size).context(action),
     }
+}
+
+/// A thick copy shares no extents: a write to it must never need new space.
+fn copy_thick(from: &File, to: &File, new: &NewVolume) -> Result<()> {
+    resize(to, new)?;
+    copy::copy_unshared(from, to).context(|| format!("copy the source of volume {}", new.id))
+}
+
+/// Two btrfs filesystems with one UUID can be mounted side by side since Linux 6.7; before, the second would be taken for
+/// the first.
+fn check_kernel(contents: &Contents) -> Result<()> {
+    let Contents::Filesystem {
+        fs: FsType::Btrfs, ..
+    } = contents
+    else {
+        return Ok(());
+    };
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut parts = release
+        .split(['.', '-'])
+        .map_while(|it| it.parse::<u32>().ok());
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 7) {
+        return Ok(());
+    }
+    Err(BackendError::Unsupported(format!(
+        "Linux {release} cannot mount a btrfs filesystem beside its copy; Linux 6.7 can, as can ext4 and xfs"
+    )))
 }
 
 fn allocate(file: &File, size: Bytes) -> io::Result<()> {

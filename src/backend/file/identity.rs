@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Role;
 use super::layout::Directory;
 use super::open::OpenError;
 
@@ -28,12 +29,17 @@ struct Content {
 pub(super) struct Identity(File);
 
 impl Identity {
-    /// Reads the identity of `root`, or gives an empty directory one.
-    pub(super) fn open(root: &Directory, path: &Path) -> Result<Self, OpenError> {
+    /// Reads the identity of `root`; a controller gives an empty directory one.
+    pub(super) fn open(root: &Directory, path: &Path, role: Role) -> Result<Self, OpenError> {
         let failed = |source| OpenError::io(path, "read its identity", source);
         let file = match root.file(NAME, false) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(root, path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && role == Role::Controller => {
+                create(root, path)?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::NoIdentity(path.to_owned()));
+            }
             Err(error) => return Err(failed(error)),
         };
         let mut text = String::new();

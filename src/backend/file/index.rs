@@ -87,9 +87,19 @@ impl Index {
         }
     }
 
-    /// How many volumes are published to `node`.
-    pub(super) fn published_to(&self, node: &NodeId) -> usize {
-        self.published.get(node).copied().unwrap_or(0)
+    /// Takes one of the places that a node has, until it is released; `false` when there is none.
+    pub(super) fn reserve(&mut self, node: &NodeId, limit: u32) -> bool {
+        let published = self.published.entry(node.clone()).or_default();
+        let fits = *published < limit as usize;
+        *published += usize::from(fits);
+        fits
+    }
+
+    /// Gives back a place that was taken.
+    pub(super) fn release(&mut self, node: &NodeId) {
+        if let Some(published) = self.published.get_mut(node) {
+            *published = published.saturating_sub(1);
+        }
     }
 
     pub(super) fn snapshot(&self, id: &SnapshotId) -> Result<&Snapshot> {

@@ -53,6 +53,9 @@ pub enum OpenError {
         /// Something that is in it.
         name: String,
     },
+    /// Nobody made it ours yet.
+    #[error("data directory {} has no identity yet; start the controller first, and mount its disk", .0.display())]
+    NoIdentity(PathBuf),
     /// A newer driver made it.
     #[error("data directory {} has format {format}, made by a newer driver; use that one", path.display())]
     Newer {
@@ -90,7 +93,7 @@ impl Store {
         let failed = |action| move |source| OpenError::io(path, action, source);
         std::fs::create_dir_all(path).map_err(failed("make it"))?;
         let root = Directory::open(path).map_err(failed("open it"))?;
-        let identity = Identity::open(&root, path)?;
+        let identity = Identity::open(&root, path, config.role)?;
         let layout = Layout::open(root).map_err(failed("open its directories"))?;
         check_features(&layout, path)?;
         let index = match config.role {

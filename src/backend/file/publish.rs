@@ -19,19 +19,25 @@ impl Store {
             .publications
             .iter()
             .any(|it| it.node == publication.node);
-        if let Some(limit) = limit
-            && !known
-            && self.index()?.published_to(&publication.node) >= limit as usize
+        // The place is held until the record is written, so that two volumes never share the last one.
+        let reserved = limit.filter(|_| !known);
+        if let Some(limit) = reserved
+            && !self.index()?.reserve(&publication.node, limit)
         {
             return Err(BackendError::NodeFull {
                 node: publication.node,
                 limit,
             });
         }
+        let node = publication.node.clone();
         let mut publications = volume.publications.clone();
-        publications.retain(|it| it.node != publication.node);
+        publications.retain(|it| it.node != node);
         publications.push(publication);
-        self.set_publications(volume, publications)
+        let published = self.set_publications(volume, publications);
+        if reserved.is_some() {
+            self.index()?.release(&node);
+        }
+        published
     }
 
     pub(super) fn unpublish_volume(&self, id: &VolumeId, node: Option<&NodeId>) -> Result<()> {

@@ -1,13 +1,12 @@
 //! The only file that starts processes: tools that make and grow filesystems on files that have no name yet.
 //!
-//! A tool gets its file as a descriptor of this process, so no path of ours is in its arguments. It works on a file that
-//! nobody else can reach and that vanishes with its last descriptor: a tool that outlives a killed driver harms nothing.
+//! A tool gets its file as its standard input, so no path of ours is in its arguments. It works on a file that nobody else
+//! can reach and that vanishes with its last descriptor: a tool that outlives a killed driver harms nothing.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use thiserror::Error;
 
@@ -56,7 +55,7 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// Runs the tool with `arguments` and the path of `file`; exit codes up to `worst` count as success.
+    /// Runs the tool with `arguments` on `file`; exit codes up to `worst` count as success.
     pub(crate) fn run(
         self,
         arguments: &[&str],
@@ -72,19 +71,18 @@ impl Tool {
                 tool,
                 package: self.package,
             })?;
+        let input = file
+            .try_clone()
+            .map_err(|source| CommandError::Start { tool, source })?;
         #[expect(clippy::disallowed_methods, reason = "this is the only place")]
         let output = Command::new(program)
             .args(arguments)
-            .arg(format!(
-                "/proc/{}/fd/{}",
-                std::process::id(),
-                file.as_raw_fd()
-            ))
+            .arg("/proc/self/fd/0")
             .env_clear()
             .env("LC_ALL", "C")
             .env("PATH", DIRECTORIES.join(":"))
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(input)
             .output()
             .map_err(|source| CommandError::Start { tool, source })?;
         match output.status.code() {
