@@ -15,6 +15,7 @@ pub mod in_flight;
 pub mod node;
 pub mod rpc;
 pub mod serve;
+pub mod translate;
 pub mod volume;
 
 pub use error_chain::error_chain;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use offshoot::config::{LogFormat, ServeArgs};
 use offshoot::demo::{self, DemoArgs};
+use offshoot::translate::{self, DriftArgs, TranslateArgs};
 use offshoot::{error_chain, serve};
 use tracing_subscriber::EnvFilter;
 
@@ -23,12 +24,18 @@ enum Command {
     Serve(ServeArgs),
     /// Show the whole life of a volume on this machine, on real devices
     Demo(DemoArgs),
+    /// Turn in-tree volumes into CSI volumes, or back, exactly as Kubernetes does
+    Translate(TranslateArgs),
+    /// Find the volumes whose handle, topology or attributes an upgrade of Kubernetes changes
+    Drift(DriftArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run_serve(args),
         Command::Demo(args) => run(demo::run(args)),
+        Command::Translate(args) => return translate::translate(&args).into(),
+        Command::Drift(args) => return translate::drift(&args).into(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
