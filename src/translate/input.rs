@@ -376,7 +376,7 @@ mod tests {
         for level in 1..12 {
             let before = level - 1;
             let line = vec![format!("*a{before}"); 10].join(", ");
-            laughs += &format!("a{level}: &a{level} [{line}]\n");
+            laughs = [laughs, format!("a{level}: &a{level} [{line}]\n")].concat();
         }
         for text in [
             deep_json.as_str(),

@@ -62,6 +62,15 @@ pub(crate) fn label<'a>(pv: &'a PersistentVolume, key: &str) -> Option<&'a str> 
     pv.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
+/// Whether the affinity has any value of a key.
+pub(crate) fn has_values(pv: &PersistentVolume, key: &str) -> bool {
+    let mut with_key = terms(pv)
+        .iter()
+        .flat_map(expressions)
+        .filter(|it| it.key == key);
+    with_key.any(|it| it.values.as_ref().is_some_and(|values| !values.is_empty()))
+}
+
 /// All values of a key in the affinity, sorted and once each.
 pub(crate) fn values(pv: &PersistentVolume, key: &str) -> Vec<String> {
     let with_key = terms(pv)
@@ -118,27 +127,27 @@ pub(crate) fn add<'a>(pv: &mut PersistentVolume, key: &str, zones: impl Iterator
 /// From in-tree to CSI: the zone gets the driver's key, from the affinity or else from the label.
 pub(crate) fn to_csi(pv: &mut PersistentVolume, key: &str) {
     let Keys { zone, region } = keys(pv);
-    if !values(pv, zone).is_empty() {
+    if has_values(pv, zone) {
         replace(pv, zone, key);
     } else if let Some(label) = label(pv, zone).map(str::to_owned) {
         add(pv, key, label.split(SEPARATOR));
     }
-    if region == BETA_REGION && !values(pv, BETA_REGION).is_empty() {
+    if region == BETA_REGION && has_values(pv, BETA_REGION) {
         replace(pv, BETA_REGION, REGION);
     }
 }
 
 /// As [`to_csi`], before 1.21: only the beta keys were known, and zones of a label took the place of the whole affinity.
 pub(crate) fn beta_to_csi(pv: &mut PersistentVolume, key: &str) -> Result<(), TranslateError> {
-    if !values(pv, key).is_empty() {
+    if has_values(pv, key) {
         return Ok(());
     }
-    if !values(pv, BETA_ZONE).is_empty() {
+    if has_values(pv, BETA_ZONE) {
         replace(pv, BETA_ZONE, key);
     } else if let Some(label) = label(pv, BETA_ZONE).map(str::to_owned) {
         pv.spec.get_or_insert_default().node_affinity = None;
         add(pv, key, label.split(SEPARATOR));
-        if values(pv, key).is_empty() {
+        if !has_values(pv, key) {
             return Err(TranslateError::NoZones(label));
         }
     }

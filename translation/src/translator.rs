@@ -61,6 +61,22 @@ impl Translator {
         plugin.pv_to_csi(pv.clone(), self.release(plugin))
     }
 
+    /// As [`Self::pv_to_csi`], for those who need the in-tree form no more: nothing is copied. What cannot be translated is
+    /// gone with the error.
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::PersistentVolume;
+    /// let pv: PersistentVolume = serde_json::from_str(r#"{"spec":{"cinder":{"volumeID":"c"}}}"#).unwrap();
+    /// let csi = csi_translation::newest().pv_into_csi(pv).unwrap();
+    /// assert_eq!(csi.spec.unwrap().csi.unwrap().volume_handle, "c");
+    /// ```
+    pub fn pv_into_csi(self, pv: PersistentVolume) -> Result<PersistentVolume, TranslateError> {
+        let Some(plugin) = self.plugin_of_pv(&pv) else {
+            return self.pv_to_csi(&pv);
+        };
+        plugin.pv_to_csi(pv, self.release(plugin))
+    }
+
     /// A volume of a pod as the CSI PersistentVolume that stands for it; only its `spec.csi`, access modes, volume mode and
     /// name are set.
     ///

@@ -2,13 +2,14 @@
 //!
 //! Beside `tests/data`, the folders named in `TRANSLATION_VECTORS` (separated by `:`) are read too.
 
+mod answer;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use answer::{answer, text, untyped};
 use csi_translation::{KubernetesVersion, Translator, as_of, newest};
-use k8s_openapi::api::core::v1::{PersistentVolume, Volume};
-use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 
 /// Where an answer is not compared: an operation at versions other than the newest, and why.
@@ -41,15 +42,6 @@ const EXCUSED: [(&str, &str); 2] = [
 
 /// The versions that were asked.
 const VERSIONS: [u32; 15] = [17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32];
-/// Fields in which absence and an empty value differ.
-const POINTERS: [&str; 5] = [
-    "secretNamespace",
-    "fsType",
-    "readOnly",
-    "kind",
-    "cachingMode",
-];
-
 #[derive(Default)]
 struct Count {
     agreed: usize,
@@ -159,114 +151,16 @@ fn compare(
     } else if panics || no_class || on_purpose || not_asked(vector, version) {
         count.excused += 1;
     } else {
-        let got = got.map_or_else(
-            |error| format!("error {error}"),
-            |it| normal(&it, "").to_string(),
-        );
+        let got = got.map_or_else(|error| format!("error {error}"), |it| it.to_string());
         count
             .differed
             .push(format!("{id} at {version}: {got} instead of {expected}"));
     }
 }
 
-/// The types of k8s-openapi know what they are, and always say it.
-fn untyped(object: &Value) -> Value {
-    let mut object = normal(object, "");
-    for constant in ["apiVersion", "kind"] {
-        object.as_object_mut().map(|it| it.remove(constant));
-    }
-    object
-}
-
 fn not_asked(vector: &Value, version: &str) -> bool {
     let operation = |(operation, _): &(&str, &str)| vector["op"] == **operation;
     version != "1.37" && version != "newest" && NOT_ASKED.iter().any(operation)
-}
-
-fn answer(vector: &Value, translator: Translator) -> Result<Value, String> {
-    let input = &vector["input"];
-    let field = |name: &str| text(&input[name]);
-    match text(&vector["op"]).as_str() {
-        "TranslateInTreePVToCSI" => {
-            show(translator.pv_to_csi(&read::<PersistentVolume>(&input["pv"])?))
-        }
-        "TranslateCSIPVToInTree" => {
-            show(translator.pv_to_in_tree(&read::<PersistentVolume>(&input["pv"])?))
-        }
-        "TranslateInTreeInlineVolumeToCSI" => show(
-            translator.inline_to_csi(&read::<Volume>(&input["volume"])?, &field("podNamespace")),
-        ),
-        "TranslateInTreeStorageClassToCSI" => {
-            let name = field("inTreePluginName");
-            show(
-                translator
-                    .storage_class_to_csi(&name, &read::<StorageClass>(&input["storageClass"])?),
-            )
-        }
-        "RepairVolumeHandle" => {
-            let repaired = translator.repair_volume_handle(
-                &field("driverName"),
-                &field("volumeHandle"),
-                &field("nodeID"),
-            );
-            repaired.map(Value::from).map_err(|error| error.to_string())
-        }
-        "GetCSINameFromInTreeName" => known(translator.csi_name(&field("name"))),
-        "GetInTreeNameFromCSIName" => known(translator.in_tree_name(&field("name"))),
-        "IsMigratableIntreePluginByName" => {
-            Ok(json!(translator.is_migratable_plugin(&field("name"))))
-        }
-        "IsMigratedCSIDriverByName" => Ok(json!(translator.is_migrated_driver(&field("name")))),
-        "IsPVMigratable" => Ok(json!(plugin_of_pv(translator, &input["pv"])?.is_some())),
-        "IsInlineMigratable" => Ok(json!(
-            plugin_of_volume(translator, &input["volume"])?.is_some()
-        )),
-        "GetInTreePluginNameFromSpec" => {
-            let plugin = if input["pv"].is_null() {
-                plugin_of_volume(translator, &input["volume"])?
-            } else {
-                plugin_of_pv(translator, &input["pv"])?
-            };
-            known(plugin)
-        }
-        other => Err(format!("unknown operation {other}")),
-    }
-}
-
-fn plugin_of_pv(translator: Translator, pv: &Value) -> Result<Option<&'static str>, String> {
-    if pv.is_null() {
-        return Ok(None);
-    }
-    Ok(translator
-        .plugin_of_pv(&read(pv)?)
-        .map(csi_translation::Plugin::in_tree_name))
-}
-
-fn plugin_of_volume(
-    translator: Translator,
-    volume: &Value,
-) -> Result<Option<&'static str>, String> {
-    if volume.is_null() {
-        return Ok(None);
-    }
-    Ok(translator
-        .plugin_of_volume(&read(volume)?)
-        .map(csi_translation::Plugin::in_tree_name))
-}
-
-fn known(name: Option<&str>) -> Result<Value, String> {
-    name.map(Value::from).ok_or_else(|| "unknown".to_owned())
-}
-
-fn show<T: serde::Serialize>(
-    result: Result<T, csi_translation::TranslateError>,
-) -> Result<Value, String> {
-    let object = result.map_err(|error| error.to_string())?;
-    serde_json::to_value(object).map_err(|error| error.to_string())
-}
-
-fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, String> {
-    serde_json::from_value(value.clone()).map_err(|error| error.to_string())
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -275,43 +169,4 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// What stays when everything that Go leaves out is left out (semantics: null, empty lists and objects, zero values but in
-/// maps and behind pointers).
-fn normal(value: &Value, key: &str) -> Value {
-    const MAPS: [&str; 4] = ["labels", "annotations", "parameters", "volumeAttributes"];
-    match value {
-        Value::Object(fields) => {
-            let in_map = MAPS.contains(&key);
-            let kept = fields.iter().filter_map(|(name, value)| {
-                let value = normal(value, name);
-                let pointer =
-                    POINTERS.contains(&name.as_str()) && (key == "azureDisk" || key == "azureFile");
-                let empty = match &value {
-                    Value::Null => true,
-                    Value::Object(it) => it.is_empty(),
-                    Value::Array(it) => it.is_empty(),
-                    Value::String(it) => it.is_empty() && !in_map && !pointer,
-                    Value::Bool(it) => !it && !pointer,
-                    Value::Number(it) => it.as_i64() == Some(0),
-                };
-                (!empty).then(|| (name.clone(), value))
-            });
-            Value::Object(kept.collect())
-        }
-        Value::Array(items) => {
-            let items = items.iter().map(|it| normal(it, ""));
-            Value::Array(
-                items
-                    .filter(|it| *it != json!({}) && !it.is_null())
-                    .collect(),
-            )
-        }
-        other => other.clone(),
-    }
 }

@@ -53,7 +53,7 @@ pub(super) fn pv_to_in_tree(
     spec(&mut pv).aws_elastic_block_store = Some(AWSElasticBlockStoreVolumeSource {
         volume_id: source.volume_handle,
         fs_type: source.fs_type,
-        partition,
+        partition: partition.filter(|it| *it != 0),
         read_only: only_true(source.read_only),
     });
     if since(version, 21) {

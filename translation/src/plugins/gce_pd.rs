@@ -77,7 +77,7 @@ pub(super) fn pv_to_in_tree(
     spec(&mut pv).gce_persistent_disk = Some(GCEPersistentDiskVolumeSource {
         pd_name: name.to_owned(),
         fs_type: source.fs_type,
-        partition,
+        partition: partition.filter(|it| *it != 0),
         read_only: only_true(source.read_only),
     });
     if since(version, 21) {

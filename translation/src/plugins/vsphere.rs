@@ -9,7 +9,7 @@ use super::aws_ebs::foreign_keys;
 use super::{Result, attribute, attributes, inline_pv, not_empty, since, spec};
 use crate::go::lower;
 use crate::storage_class::{FS_TYPE, Translated, parameters};
-use crate::topology::{Keys, add, keys, label, replace, set_label, values};
+use crate::topology::{Keys, add, has_values, keys, label, replace, set_label, values};
 use crate::version::KubernetesVersion;
 
 pub(super) const DRIVER: &str = "csi.vsphere.vmware.com";
@@ -95,7 +95,7 @@ pub(super) fn storage_class_to_csi(
 
 /// Gives the driver's key to zone or region, from the affinity or else from the label.
 fn place(pv: &mut PersistentVolume, key: &str, driver_key: &str) {
-    if !values(pv, key).is_empty() {
+    if has_values(pv, key) {
         replace(pv, key, driver_key);
     } else if let Some(label) = label(pv, key).map(str::to_owned) {
         add(pv, driver_key, std::iter::once(label.as_str()));
