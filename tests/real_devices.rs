@@ -1,231 +1,19 @@
-//! The file backend and the Linux host on real loop devices, filesystems and mounts. Needs root; says so otherwise.
+//! The file backend on real loop devices. Needs root; says so otherwise.
+
+mod machine;
 
 use std::fs;
-use std::os::unix::fs::{FileExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
+use std::path::Path;
 
-use offshoot::backend::file::{FileBackend, FileBackendConfig, OpenError, Role};
+use machine::{Machine, copy_of, is_root, new_volume};
+use offshoot::backend::file::{FileBackend, OpenError};
 use offshoot::backend::{
     AttachMode, Backend, BackendError, Lifetime, NewContents, NewGroupSnapshot, NewSnapshot,
-    NewVolume, Origin, conformance,
-};
-use offshoot::host::linux::LinuxHost;
-use offshoot::node::{
-    ExpandVolume, HealthPaths, NodePlugin, PublishError, PublishVolume, StageVolume,
-    UnpublishError, UnpublishVolume, UnstageError, UnstageVolume,
+    conformance,
 };
 use offshoot::volume::{
-    AccessMode, AccessType, Bytes, Capability, Contents, Digest, FsType, GroupSnapshotId,
-    HealthStatus, MountCapability, Name, NodeId, Provisioning, Settings, SnapshotId, Source,
-    TargetPath, Volume, VolumeId,
+    Bytes, FsType, GroupSnapshotId, HealthStatus, Name, Provisioning, Settings, SnapshotId, Source,
 };
-use tempfile::TempDir;
-
-/// Whether this process may make devices; a line that says so otherwise.
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: real devices need root");
-    }
-    root
-}
-
-fn tool(name: &str, arguments: &[&str]) -> bool {
-    #[expect(clippy::disallowed_methods, reason = "tests look from outside")]
-    let status = Command::new(name).args(arguments).output();
-    status.expect("the tool is installed").status.success()
-}
-
-/// A directory on a filesystem of its own, with a kubelet's directory beside it.
-struct Machine {
-    dir: TempDir,
-    mounted: bool,
-}
-
-impl Machine {
-    /// On whatever holds temporary files.
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        for name in ["data", "kubelet"] {
-            fs::create_dir(dir.path().join(name)).expect("a directory");
-        }
-        Self {
-            dir,
-            mounted: false,
-        }
-    }
-
-    /// With a data directory on this filesystem.
-    fn on(kind: &str) -> Self {
-        let mut machine = Self::new();
-        let (data, image) = (machine.path("data"), machine.path("image"));
-        let mounted = if kind == "tmpfs" {
-            tool("mount", &["-t", "tmpfs", "-o", "size=8g", "test", &data])
-        } else {
-            let file = fs::File::create(&image).expect("an image");
-            file.set_len(8 << 30).expect("a sparse image");
-            let force = if kind == "ext4" { "-F" } else { "-f" };
-            tool(&format!("mkfs.{kind}"), &["-q", force, &image])
-                && tool("mount", &["-o", "loop", &image, &data])
-        };
-        assert!(mounted, "{kind} can be mounted");
-        machine.mounted = true;
-        machine
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).display().to_string()
-    }
-
-    fn config(&self) -> FileBackendConfig {
-        FileBackendConfig {
-            data_dir: self.dir.path().join("data/offshoot"),
-            role: Role::Controller,
-            node_id: NodeId::parse("n").expect("an id"),
-            reserve_percent: 5,
-            topology_key: "topology.offshoot.dev/node".to_owned(),
-        }
-    }
-
-    fn backend(&self) -> Arc<FileBackend> {
-        Arc::new(FileBackend::open(self.config()).expect("it opens"))
-    }
-
-    fn node(&self, backend: Arc<FileBackend>) -> NodePlugin {
-        let host = LinuxHost::new(
-            &self.dir.path().join("kubelet"),
-            &self.dir.path().join("data/state"),
-        );
-        NodePlugin::new(backend, Arc::new(host.expect("this is a Linux host")))
-    }
-
-    fn target(&self, name: &str) -> TargetPath {
-        let kubelet = self.dir.path().join("kubelet");
-        let path = kubelet.join(name).display().to_string();
-        TargetPath::parse(&kubelet, &path).expect("a path")
-    }
-
-    fn volume_file(&self, id: &VolumeId) -> PathBuf {
-        self.dir
-            .path()
-            .join("data/offshoot/volumes")
-            .join(id.as_str())
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let kubelet = self.path("kubelet");
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-        let mut mounts: Vec<&str> = points.filter(|it| it.starts_with(&kubelet)).collect();
-        mounts.reverse();
-        for mount in mounts {
-            tool("umount", &[mount]);
-        }
-        // A test that failed may have left its device.
-        for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
-            let behind =
-                fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
-            if behind.starts_with(&self.path("data/")) {
-                tool(
-                    "losetup",
-                    &["-d", &format!("/dev/{}", entry.file_name().display())],
-                );
-            }
-        }
-        if self.mounted {
-            tool("umount", &[&self.path("data")]);
-        }
-    }
-}
-
-fn new_volume(name: &str, contents: NewContents, size: u64) -> NewVolume {
-    let name = Name::parse(name).expect("a name");
-    NewVolume {
-        id: VolumeId::for_name(&name),
-        name,
-        size: Bytes(size << 20),
-        origin: Origin::New(contents),
-        settings: Settings::default(),
-        request: Digest::of(&[]),
-    }
-}
-
-fn copy_of(source: Source, name: &str, size: u64) -> NewVolume {
-    NewVolume {
-        origin: Origin::Copy(source),
-        ..new_volume(name, NewContents::Block, size)
-    }
-}
-
-fn mount_capability(access_mode: AccessMode) -> Capability {
-    Capability {
-        access_mode,
-        access_type: AccessType::Mount(MountCapability::default()),
-    }
-}
-
-fn block_capability() -> Capability {
-    Capability {
-        access_mode: AccessMode::SingleNodeMultiWriter,
-        access_type: AccessType::Block,
-    }
-}
-
-/// A pod on a machine: stages and publishes.
-struct Pod<'a> {
-    machine: &'a Machine,
-    node: &'a NodePlugin,
-    volume: &'a Volume,
-    capability: Capability,
-}
-
-impl Pod<'_> {
-    async fn stage(&self) -> Result<(), offshoot::node::StageError> {
-        let staging = self.machine.target("staging");
-        fs::create_dir_all(staging.to_path_buf()).expect("a directory");
-        let request = StageVolume {
-            volume_id: self.volume.id.clone(),
-            staging_target_path: staging,
-            capability: self.capability.clone(),
-        };
-        self.node.stage(request).await
-    }
-
-    async fn publish(&self, target: &str, read_only: bool) -> Result<PathBuf, PublishError> {
-        let target_path = self.machine.target(target);
-        let request = PublishVolume {
-            volume_id: self.volume.id.clone(),
-            staging_target_path: self.machine.target("staging"),
-            target_path: target_path.clone(),
-            capability: self.capability.clone(),
-            read_only,
-        };
-        self.node
-            .publish(request)
-            .await
-            .map(|()| target_path.to_path_buf())
-    }
-
-    async fn unpublish(&self, target: &str) -> Result<(), UnpublishError> {
-        let request = UnpublishVolume {
-            volume_id: self.volume.id.clone(),
-            target_path: self.machine.target(target),
-        };
-        self.node.unpublish(request).await
-    }
-
-    async fn unstage(&self) -> Result<(), UnstageError> {
-        let request = UnstageVolume {
-            volume_id: self.volume.id.clone(),
-            staging_target_path: self.machine.target("staging"),
-        };
-        self.node.unstage(request).await
-    }
-}
 
 #[tokio::test]
 async fn the_file_backend_conforms_on_every_filesystem() {
@@ -480,367 +268,73 @@ async fn settings_really_change_the_device() {
 }
 
 #[tokio::test]
-async fn clones_are_mounted_beside_their_source_and_larger_ones_grow() {
+async fn a_thick_copy_has_space_of_its_own() {
     if !is_root() {
         return;
     }
-    for (fs, size) in [(FsType::Ext4, 64), (FsType::Xfs, 320), (FsType::Btrfs, 256)] {
-        let machine = Machine::on("xfs");
-        let backend = machine.backend();
-        let node = machine.node(backend.clone());
-        let volume = backend
-            .create_volume(new_volume("v", NewContents::Filesystem(fs), size))
-            .await
-            .expect("it is made");
-        let capability = mount_capability(AccessMode::SingleNodeWriter);
-        let pod = Pod {
-            machine: &machine,
-            node: &node,
-            volume: &volume,
-            capability: capability.clone(),
-        };
-        pod.stage().await.expect("it is staged");
-        let target = pod.publish("pod", false).await.expect("it is published");
-        fs::write(target.join("file"), "acknowledged").expect("it is written");
-        fs::File::open(target.join("file"))
-            .and_then(|it| it.sync_all())
-            .expect("it is synced");
-        let copy = copy_of(Source::Volume(volume.id.clone()), "clone", size * 2);
-        let copy = backend.create_volume(copy).await.expect("it is cloned");
-        assert_eq!(copy.contents, volume.contents);
-        let staging = machine.target("clone-staging");
-        fs::create_dir(staging.to_path_buf()).expect("a directory");
-        let request = StageVolume {
-            volume_id: copy.id.clone(),
-            staging_target_path: staging.clone(),
-            capability,
-        };
-        node.stage(request)
-            .await
-            .expect("the clone is staged beside its source");
-        let text = fs::read_to_string(staging.to_path_buf().join("file")).expect("it is there");
-        assert_eq!(text, "acknowledged", "{fs}");
-        let shown = rustix::fs::statvfs(staging.to_path_buf()).expect("it is mounted");
-        assert!(
-            shown.f_blocks * shown.f_frsize > size << 20,
-            "{fs} has grown"
-        );
-        let stats = node
-            .stats(&copy.id, &staging)
-            .await
-            .expect("it is measured");
-        assert!(stats.bytes.total > size << 20);
-        let request = UnstageVolume {
-            volume_id: copy.id.clone(),
-            staging_target_path: staging,
-        };
-        node.unstage(request).await.expect("it is unstaged");
-        backend
-            .delete_volume(&copy.id)
-            .await
-            .expect("it is deleted");
-        pod.unpublish("pod").await.expect("it is unpublished");
-        pod.unstage().await.expect("it is unstaged");
-        assert_eq!(
-            backend.attached(&volume.id).await.expect("it is known"),
-            None
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_mounted_filesystem_grows() {
-    if !is_root() {
-        return;
-    }
-    for (fs, size) in [(FsType::Xfs, 320), (FsType::Btrfs, 256)] {
-        let machine = Machine::new();
-        let backend = machine.backend();
-        let node = machine.node(backend.clone());
-        let volume = backend
-            .create_volume(new_volume("v", NewContents::Filesystem(fs), size))
-            .await
-            .expect("it is made");
-        let capability = mount_capability(AccessMode::SingleNodeWriter);
-        let pod = Pod {
-            machine: &machine,
-            node: &node,
-            volume: &volume,
-            capability,
-        };
-        pod.stage().await.expect("it is staged");
-        let target = pod.publish("pod", false).await.expect("it is published");
-        backend
-            .grow_volume(&volume.id, Bytes(size << 21))
-            .await
-            .expect("it grows");
-        let expand = ExpandVolume {
-            volume_id: volume.id.clone(),
-            volume_path: machine.target("pod"),
-            capacity: None,
-        };
-        for _ in 0..2 {
-            let grown = node.expand(expand.clone()).await.expect("it is as large");
-            assert_eq!(grown, Bytes(size << 21));
-        }
-        let shown = rustix::fs::statvfs(&target).expect("it is mounted");
-        assert!(
-            shown.f_blocks * shown.f_frsize > size << 20,
-            "{fs} has grown"
-        );
-        pod.unpublish("pod").await.expect("it is unpublished");
-        pod.unstage().await.expect("it is unstaged");
-    }
-}
-
-#[tokio::test]
-async fn mounts_are_as_asked_for_and_gone_afterwards() {
-    if !is_root() {
-        return;
-    }
-    let machine = Machine::new();
+    let machine = Machine::on("xfs");
     let backend = machine.backend();
-    let node = machine.node(backend.clone());
     let volume = backend
-        .create_volume(new_volume("v", NewContents::Filesystem(FsType::Ext4), 64))
+        .create_volume(new_volume("v", NewContents::Block, 64))
         .await
         .expect("it is made");
-    let capability = mount_capability(AccessMode::SingleNodeMultiWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
+    let bytes = vec![7; 64 << 20];
+    fs::write(machine.volume_file(&volume.id), bytes).expect("it is written");
+    let free = || {
+        let shown = rustix::fs::statvfs(machine.path("data")).expect("it is mounted");
+        shown.f_bfree * shown.f_frsize
     };
-    let early = pod.publish("pod", false).await;
-    assert!(
-        matches!(early, Err(PublishError::NotStaged { .. })),
-        "{early:?}"
-    );
-    for _ in 0..2 {
-        pod.stage().await.expect("it is staged");
-        pod.publish("pod", false).await.expect("it is published");
-    }
-    let reader = pod
-        .publish("reader", true)
+    let mut copy = copy_of(Source::Volume(volume.id.clone()), "thin", 64);
+    let before = free();
+    backend
+        .create_volume(copy.clone())
         .await
-        .expect("it is published again");
-    assert!(fs::write(reader.join("x"), "x").is_err(), "read-only");
-    fs::write(machine.target("pod").to_path_buf().join("x"), "x").expect("writable");
-    let table = fs::read_to_string("/proc/self/mountinfo").expect("a table");
-    let ours: Vec<&str> = table
-        .lines()
-        .filter(|line| line.contains(&machine.path("kubelet")))
-        .collect();
-    assert_eq!(ours.len(), 3);
+        .expect("it is cloned");
+    assert!(before - free() < 8 << 20, "a thin copy shares");
+    copy = copy_of(Source::Volume(volume.id), "thick", 64);
+    copy.settings.provisioning = Provisioning::Thick;
+    let before = free();
+    backend.create_volume(copy).await.expect("it is cloned");
+    assert!(before - free() >= 64 << 20, "a thick copy does not");
+}
+
+#[tokio::test]
+async fn the_reserve_is_kept_and_its_loss_is_told() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::on("tmpfs");
+    let mut config = machine.config();
+    config.reserve_percent = 100;
+    let backend = FileBackend::open(config).expect("it opens");
+    let refused = backend
+        .create_volume(new_volume("v", NewContents::Block, 1))
+        .await;
     assert!(
-        ours.iter()
-            .all(|line| line.contains("nosuid") && line.contains("nodev")),
-        "{ours:?}"
-    );
-    let refused = pod.unstage().await;
-    assert!(
-        matches!(refused, Err(UnstageError::Published { .. })),
+        matches!(refused, Err(BackendError::NoSpace { .. })),
         "{refused:?}"
     );
-    // Somebody works in the mount: it is not taken away under him.
-    let open = fs::File::open(machine.target("pod").to_path_buf().join("x")).expect("it is there");
-    assert!(pod.unpublish("pod").await.is_err(), "busy");
-    drop(open);
-    for target in ["pod", "reader", "reader", "never"] {
-        pod.unpublish(target).await.expect("it is unpublished");
-        assert!(!machine.target(target).to_path_buf().exists());
-    }
-    for _ in 0..2 {
-        pod.unstage().await.expect("it is unstaged");
-    }
-    assert_eq!(
-        backend.attached(&volume.id).await.expect("it is known"),
-        None
-    );
-}
-
-#[tokio::test]
-async fn what_is_not_ours_is_left_alone() {
-    if !is_root() {
-        return;
-    }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Filesystem(FsType::Ext4), 64))
-        .await
-        .expect("it is made");
-    let capability = mount_capability(AccessMode::SingleNodeWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
-    let foreign = machine.path("kubelet/foreign");
-    fs::create_dir(&foreign).expect("a directory");
-    assert!(tool("mount", &["-t", "tmpfs", "foreign", &foreign]));
-    pod.stage().await.expect("it is staged");
-    let refused = pod.publish("foreign", false).await;
-    assert!(
-        matches!(refused, Err(PublishError::Occupied { .. })),
-        "{refused:?}"
-    );
-    let refused = pod.unpublish("foreign").await;
-    assert!(
-        matches!(refused, Err(UnpublishError::Foreign { .. })),
-        "{refused:?}"
-    );
-    assert!(tool("mountpoint", &["-q", &foreign]), "it is still mounted");
-    // A symlink leads nowhere, on the way or at the end.
-    let outside = machine.path("outside");
-    fs::create_dir(&outside).expect("a directory");
-    symlink(&outside, machine.path("kubelet/link")).expect("a symlink");
-    for target in ["link", "link/below"] {
-        assert!(pod.publish(target, false).await.is_err(), "{target}");
-        assert!(pod.unpublish(target).await.is_err(), "{target}");
-    }
-    assert_eq!(fs::read_dir(&outside).expect("it is there").count(), 0);
-    // A directory with somebody's files is not removed.
-    fs::create_dir(machine.path("kubelet/full")).expect("a directory");
-    fs::write(machine.path("kubelet/full/file"), "data").expect("a file");
-    assert!(pod.unpublish("full").await.is_err());
-    assert!(Path::new(&machine.path("kubelet/full/file")).exists());
-    pod.unstage().await.expect("it is unstaged");
-}
-
-#[tokio::test]
-async fn nothing_is_ever_formatted_at_stage() {
-    if !is_root() {
-        return;
-    }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Filesystem(FsType::Ext4), 64))
-        .await
-        .expect("it is made");
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .open(machine.volume_file(&volume.id))
-        .expect("it is there");
-    let zeros = vec![0; 1 << 20];
-    let other_filesystem = {
-        let mut head = zeros.clone();
-        head[..4].copy_from_slice(b"XFSB");
-        head
-    };
-    let table = {
-        let mut head = zeros.clone();
-        head[510..512].copy_from_slice(&[0x55, 0xaa]);
-        head
-    };
-    let capability = mount_capability(AccessMode::SingleNodeWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
-    for head in [zeros, other_filesystem, table] {
-        file.write_all_at(&head, 0).expect("it is overwritten");
-        file.sync_all().expect("it is synced");
-        let refused = pod.stage().await;
-        assert!(
-            matches!(
-                refused,
-                Err(offshoot::node::StageError::FilesystemGone { .. })
-            ),
-            "{refused:?}"
-        );
-        let now = fs::read(machine.volume_file(&volume.id)).expect("it is there");
-        assert!(now[..head.len()] == head, "not a byte was written");
-        pod.unstage().await.expect("its device is taken away");
-    }
-    assert_eq!(
-        backend.attached(&volume.id).await.expect("it is known"),
-        None
-    );
-}
-
-#[tokio::test]
-async fn a_raw_block_volume_is_a_device_that_stays_until_it_is_unstaged() {
-    if !is_root() {
-        return;
-    }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Block, 16))
-        .await
-        .expect("it is made");
-    assert_eq!(volume.contents, Contents::Block);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability: block_capability(),
-    };
-    pod.stage().await.expect("it is staged");
-    let target = pod.publish("pod", false).await.expect("it is published");
-    let device = fs::OpenOptions::new()
-        .write(true)
-        .open(&target)
-        .expect("a device");
-    device
-        .write_all_at(&[7; 4096], 8192)
-        .expect("it is written");
-    device.sync_all().expect("it is synced");
-    let health = node
-        .volume_health(&volume.id, HealthPaths::default())
+    let health = backend.storage_health().await.expect("it is known");
+    assert_eq!(health[0].reason, "PoolBelowReserve");
+    let capacity = backend
+        .capacity(Provisioning::Thin)
         .await
         .expect("it is known");
-    assert!(health.is_empty(), "{health:?}");
-    drop(device);
-    let bytes = fs::read(machine.volume_file(&volume.id)).expect("it is there");
-    assert_eq!(bytes[8192..12288], [7; 4096]);
-    let refused = pod.unstage().await;
-    assert!(
-        matches!(refused, Err(UnstageError::Published { .. })),
-        "{refused:?}"
-    );
-    // Whoever has it open keeps it, though nothing is bound any more.
-    let attached = backend.attached(&volume.id).await.expect("it is known");
-    let held = fs::File::open(attached.expect("a device").path).expect("a device");
-    pod.unpublish("pod").await.expect("it is unpublished");
-    let refused = pod.unstage().await;
-    assert!(
-        matches!(refused, Err(UnstageError::Busy { .. })),
-        "{refused:?}"
-    );
-    drop(held);
-    pod.unstage().await.expect("it is unstaged");
     assert_eq!(
-        backend.attached(&volume.id).await.expect("it is known"),
-        None
+        (capacity.available, capacity.maximum_volume_size),
+        (Bytes(0), Bytes(0))
     );
-    let reader = Capability {
-        access_mode: AccessMode::SingleNodeReaderOnly,
-        ..block_capability()
-    };
-    let pod = Pod {
-        capability: reader,
-        ..pod
-    };
-    pod.stage().await.expect("it is staged read-only");
-    let target = pod.publish("pod", true).await.expect("it is published");
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .open(target)
-        .and_then(|it| {
-            it.write_all_at(&[9; 4096], 0)?;
-            it.sync_all()
-        });
-    assert!(written.is_err(), "the device refuses writers");
-    pod.unpublish("pod").await.expect("it is unpublished");
-    pod.unstage().await.expect("it is unstaged");
+}
+
+#[tokio::test]
+async fn a_data_directory_that_went_away_is_not_an_empty_one() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let backend = machine.backend();
+    let data = machine.path("data/offshoot");
+    fs::rename(&data, machine.path("data/elsewhere")).expect("it is moved");
+    let health = backend.storage_health().await.expect("it is known");
+    assert_eq!(health[0].reason, "DataDirectoryGone");
 }

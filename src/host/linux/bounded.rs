@@ -17,8 +17,20 @@ const LIMIT: Duration = Duration::from_secs(4);
 type Key = (&'static str, TargetPath);
 
 /// The looks that are under way. One that hangs costs one thread, not one for each repetition.
-#[derive(Clone, Default)]
-pub(super) struct Bounded(Arc<Mutex<HashSet<Key>>>);
+#[derive(Clone)]
+pub(super) struct Bounded {
+    limit: Duration,
+    under_way: Arc<Mutex<HashSet<Key>>>,
+}
+
+impl Default for Bounded {
+    fn default() -> Self {
+        Self {
+            limit: LIMIT,
+            under_way: Arc::default(),
+        }
+    }
+}
 
 impl Bounded {
     /// Runs `work`; [`HostError::Hung`] when it takes too long, or while an earlier one of this path still hangs.
@@ -30,7 +42,7 @@ impl Bounded {
     ) -> Result<T> {
         let hung = || HostError::Hung {
             what: path.to_string(),
-            seconds: LIMIT.as_secs(),
+            seconds: self.limit.as_secs(),
         };
         let key = (kind, path.clone());
         if !self.lock().insert(key.clone()) {
@@ -45,7 +57,7 @@ impl Bounded {
             drop(entry);
             result
         });
-        match timeout(LIMIT, look).await {
+        match timeout(self.limit, look).await {
             Ok(joined) => join(joined),
             Err(_) => Err(hung()),
         }
@@ -53,7 +65,9 @@ impl Bounded {
 
     /// No code panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,5 +80,37 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.all.lock().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn a_hung_disk_costs_one_thread_and_no_patience() {
+        let bounded = Bounded {
+            limit: Duration::from_millis(20),
+            ..Bounded::default()
+        };
+        let dead = TargetPath::parse(Path::new("/k"), "/k/dead").expect("a path");
+        let alive = TargetPath::parse(Path::new("/k"), "/k/alive").expect("a path");
+        let (disk_answers, hangs) = mpsc::channel::<()>();
+        let first = bounded
+            .run("look", &dead, move || Ok(hangs.recv().is_ok()))
+            .await;
+        assert!(matches!(first, Err(HostError::Hung { .. })), "{first:?}");
+        let second = bounded.run("look", &dead, || Ok(true)).await;
+        assert!(matches!(second, Err(HostError::Hung { .. })), "{second:?}");
+        let other = bounded.run("look", &alive, || Ok(true)).await;
+        assert!(matches!(other, Ok(true)), "other volumes go on");
+        disk_answers.send(()).expect("the thread waits");
+        while !bounded.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let again = bounded.run("look", &dead, || Ok(true)).await;
+        assert!(matches!(again, Ok(true)), "{again:?}");
     }
 }
