@@ -63,21 +63,53 @@ pub(super) fn translate(
     }
 }
 
-/// What differs about a volume between two versions; nothing for what is no in-tree volume.
+/// What differs between two versions about a volume, or about the volumes of a pod; nothing for what is not in-tree.
 pub(super) fn drift(
     object: &Value,
     from: KubernetesVersion,
     to: KubernetesVersion,
 ) -> Result<Vec<Change>, String> {
-    if object["kind"] != "PersistentVolume" {
-        return Ok(Vec::new());
-    }
-    let pv: PersistentVolume = read(object)?;
+    let kind = object["kind"].as_str().unwrap_or_default();
     let versions = [csi_translation::as_of(from), csi_translation::as_of(to)];
-    if versions.iter().all(|it| it.plugin_of_pv(&pv).is_none()) {
-        return Ok(Vec::new());
+    if kind == "PersistentVolume" {
+        let pv: PersistentVolume = read(object)?;
+        let known = versions.iter().any(|it| it.plugin_of_pv(&pv).is_some());
+        return Ok(if known {
+            csi_translation::drift(&pv, from, to)
+        } else {
+            Vec::new()
+        });
     }
-    Ok(csi_translation::drift(&pv, from, to))
+    let Some((_, pointer)) = POD_SPECS.iter().find(|(known, _)| *known == kind) else {
+        return Ok(Vec::new());
+    };
+    let mut changes = Vec::new();
+    for value in volumes(object, pointer) {
+        let volume: Volume = read(value)?;
+        if versions
+            .iter()
+            .any(|it| it.plugin_of_volume(&volume).is_some())
+        {
+            changes.extend(csi_translation::drift_inline(
+                &volume,
+                namespace(object),
+                from,
+                to,
+            ));
+        }
+    }
+    Ok(changes)
+}
+
+/// The volumes of the pods of an object.
+fn volumes<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    let volumes = object.pointer(&format!("{pointer}/volumes"));
+    volumes.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn namespace(object: &Value) -> &str {
+    let namespace = object.pointer("/metadata/namespace");
+    namespace.and_then(Value::as_str).unwrap_or_default()
 }
 
 fn pv_to_csi(translator: Translator, object: &Value) -> Translated {
@@ -147,14 +179,8 @@ fn class_to_csi(translator: Translator, object: &Value) -> Translated {
 /// A pod cannot name a CSI volume of this kind; Kubernetes makes a PersistentVolume of it in memory, which is shown.
 fn inline_to_csi(translator: Translator, object: &Value, pointer: &str) -> Translated {
     let mut translated = Translated::default();
-    let namespace = object
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let volumes = object
-        .pointer(&format!("{pointer}/volumes"))
-        .and_then(Value::as_array);
-    for value in volumes.into_iter().flatten() {
+    let namespace = namespace(object);
+    for value in volumes(object, pointer) {
         let volume: Volume = match read(value) {
             Ok(volume) => volume,
             Err(error) => {

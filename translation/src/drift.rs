@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::core::v1::{PersistentVolume, Volume};
 
 use crate::error::TranslateError;
 use crate::translator::as_of;
@@ -34,7 +34,35 @@ pub struct Change {
 /// ```
 #[must_use]
 pub fn drift(pv: &PersistentVolume, from: KubernetesVersion, to: KubernetesVersion) -> Vec<Change> {
-    match (as_of(from).pv_to_csi(pv), as_of(to).pv_to_csi(pv)) {
+    changes(as_of(from).pv_to_csi(pv), as_of(to).pv_to_csi(pv))
+}
+
+/// What differs about a volume of a pod, its staging name too, which is the name of the PersistentVolume that stands for it.
+///
+/// ```
+/// # use k8s_openapi::api::core::v1::Volume;
+/// let volume: Volume = serde_json::from_str(
+///     r#"{"name":"v","azureFile":{"secretName":"s","shareName":"h"}}"#,
+/// ).unwrap();
+/// let changes = csi_translation::drift_inline(&volume, "ns", "1.20".parse().unwrap(), "1.24".parse().unwrap());
+/// assert_eq!((changes[0].what, changes[0].to.as_str()), ("name", "#s#h#v#ns"));
+/// ```
+#[must_use]
+pub fn drift_inline(
+    volume: &Volume,
+    pod_namespace: &str,
+    from: KubernetesVersion,
+    to: KubernetesVersion,
+) -> Vec<Change> {
+    let at = |version| as_of(version).inline_to_csi(volume, pod_namespace);
+    changes(at(from), at(to))
+}
+
+fn changes(
+    before: Result<PersistentVolume, TranslateError>,
+    after: Result<PersistentVolume, TranslateError>,
+) -> Vec<Change> {
+    match (before, after) {
         (Ok(before), Ok(after)) => compare(&before, &after),
         (Err(before), Err(after)) if before == after => Vec::new(),
         (before, after) => vec![Change {
@@ -64,6 +92,8 @@ fn compare(before: &PersistentVolume, after: &PersistentVolume) -> Vec<Change> {
             changes.push(Change { what, from, to });
         }
     };
+    let name = |pv: &PersistentVolume| pv.metadata.name.clone().unwrap_or_default();
+    add("name", name(before), name(after));
     add("volumeHandle", old_csi.volume_handle, new_csi.volume_handle);
     add(
         "volumeAttributes",

@@ -11,7 +11,7 @@ mod topology;
 mod translator;
 mod version;
 
-pub use drift::{Change, drift};
+pub use drift::{Change, drift, drift_inline};
 pub use error::TranslateError;
 pub use gates::{FeatureGate, Stage, feature_gates};
 pub use plugins::Plugin;
