@@ -164,7 +164,7 @@ impl Drop for Driver {
     }
 }
 
-async fn connect(socket: &Path) -> Channel {
+pub(crate) async fn connect(socket: &Path) -> Channel {
     let endpoint =
         Endpoint::from_shared(format!("unix://{}", socket.display())).expect("an endpoint");
     for _ in 0..400 {

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -16,6 +18,11 @@ use super::mount_setattr::set_read_only;
 use super::path::{KubeletDir, open_device};
 use crate::host::{HostError, Result};
 use crate::volume::{Device, FsType, MountOptions, TargetPath};
+
+/// How long a mount may be busy: a process that is being started has our descriptors until it begins, and whoever looks into
+/// every mount leaves soon.
+const PATIENCE: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(5);
 
 /// The filesystem of `device`, mounted nowhere yet.
 pub(super) fn filesystem(device: &Device, fs: FsType, options: &MountOptions) -> Result<OwnedFd> {
@@ -62,10 +69,14 @@ pub(super) fn unmount(kubelet: &KubeletDir, path: &TargetPath) -> Result<()> {
     // A handle of the mount itself would keep it busy; its directory is held instead, and its last name not followed.
     let directory = format!("/proc/self/fd/{}", parent.directory.as_raw_fd());
     let name = Path::new(&directory).join(parent.name);
-    match rustix::mount::unmount(name, UnmountFlags::NOFOLLOW) {
-        Ok(()) | Err(Errno::NOENT | Errno::INVAL) => Ok(()),
-        Err(Errno::BUSY) => Err(HostError::Busy(path.to_string())),
-        Err(error) => Err(HostError::failed(format!("unmount {path}"), error)),
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match rustix::mount::unmount(&name, UnmountFlags::NOFOLLOW) {
+            Ok(()) | Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
+            Err(Errno::BUSY) if Instant::now() < deadline => sleep(RETRY),
+            Err(Errno::BUSY) => return Err(HostError::Busy(path.to_string())),
+            Err(error) => return Err(HostError::failed(format!("unmount {path}"), error)),
+        }
     }
 }
 
