@@ -337,4 +337,11 @@ async fn a_data_directory_that_went_away_is_not_an_empty_one() {
     fs::rename(&data, machine.path("data/elsewhere")).expect("it is moved");
     let health = backend.storage_health().await.expect("it is known");
     assert_eq!(health[0].reason, "DataDirectoryGone");
+    let refused = backend
+        .create_volume(new_volume("v", NewContents::Block, 1))
+        .await;
+    assert!(
+        matches!(refused, Err(BackendError::Unavailable(_))),
+        "{refused:?}"
+    );
 }

@@ -4,7 +4,7 @@ mod machine;
 
 use std::fs;
 
-use machine::{Machine, Pod, block_capability, is_root, mount_capability, new_volume, tool};
+use machine::{Machine, Scene, block_capability, is_root, mount_capability, tool};
 use offshoot::backend::{Backend, NewContents};
 use offshoot::node::{HealthPaths, NodePlugin};
 use offshoot::volume::{AccessMode, FsType, HealthStatus, Volume};
@@ -20,32 +20,28 @@ async fn a_filesystem_that_shut_down_is_noticed_and_can_be_staged_again() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let new = new_volume("v", NewContents::Filesystem(FsType::Xfs), 320);
-    let volume = backend.create_volume(new).await.expect("it is made");
-    let capability = mount_capability(AccessMode::SingleNodeWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
+    let scene = Scene::new(Machine::new(), NewContents::Filesystem(FsType::Xfs), 320).await;
+    let Scene {
+        node,
+        volume,
+        machine,
+        ..
+    } = &scene;
+    let pod = scene.pod(mount_capability(AccessMode::SingleNodeWriter));
     pod.stage().await.expect("it is staged");
     let target = pod.publish("pod", false).await.expect("it is published");
     fs::write(target.join("file"), "acknowledged").expect("it is written");
     fs::File::open(target.join("file"))
         .and_then(|it| it.sync_all())
         .expect("it is synced");
-    assert!(reasons(&node, &volume).await.is_empty());
+    assert!(reasons(node, volume).await.is_empty());
     assert!(tool(
         "xfs_io",
         &["-x", "-c", "shutdown", &target.display().to_string()]
     ));
     assert!(fs::metadata(target.join("file")).is_err(), "it is dead");
     assert_eq!(
-        reasons(&node, &volume).await,
+        reasons(node, volume).await,
         [(HealthStatus::Inaccessible, "MountCorrupted"); 2]
     );
     assert!(
@@ -73,23 +69,19 @@ async fn a_filesystem_that_went_read_only_is_told() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let new = new_volume("v", NewContents::Filesystem(FsType::Ext4), 64);
-    let volume = backend.create_volume(new).await.expect("it is made");
-    let capability = mount_capability(AccessMode::SingleNodeWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
+    let scene = Scene::new(Machine::new(), NewContents::Filesystem(FsType::Ext4), 64).await;
+    let Scene {
+        node,
+        volume,
+        machine,
+        ..
+    } = &scene;
+    let pod = scene.pod(mount_capability(AccessMode::SingleNodeWriter));
     pod.stage().await.expect("it is staged");
     let staging = machine.path("kubelet/staging");
     assert!(tool("mount", &["-o", "remount,ro", &staging]));
     assert_eq!(
-        reasons(&node, &volume).await,
+        reasons(node, volume).await,
         [(HealthStatus::Inaccessible, "FilesystemReadOnly")]
     );
     pod.unstage().await.expect("it is unstaged");
@@ -100,20 +92,14 @@ async fn a_device_that_is_gone_is_told() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Block, 16))
-        .await;
-    let volume = volume.expect("it is made");
-    let capability = block_capability();
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
+    let scene = Scene::new(Machine::new(), NewContents::Block, 16).await;
+    let Scene {
+        node,
+        backend,
+        volume,
+        ..
+    } = &scene;
+    let pod = scene.pod(block_capability());
     pod.stage().await.expect("it is staged");
     pod.publish("pod", false).await.expect("it is published");
     let device = backend
@@ -123,7 +109,7 @@ async fn a_device_that_is_gone_is_told() {
         .expect("a device");
     assert!(tool("losetup", &["-d", &device.path.display().to_string()]));
     assert_eq!(
-        reasons(&node, &volume).await,
+        reasons(node, volume).await,
         [(HealthStatus::Inaccessible, "DeviceGone")]
     );
 }

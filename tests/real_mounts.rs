@@ -6,9 +6,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
-use machine::{
-    Machine, Pod, block_capability, copy_of, is_root, mount_capability, new_volume, tool,
-};
+use machine::{Machine, Scene, block_capability, copy_of, is_root, mount_capability, tool};
 use offshoot::backend::{Backend, NewContents};
 use offshoot::node::{
     ExpandVolume, HealthPaths, PublishError, StageVolume, UnpublishError, UnstageError,
@@ -22,20 +20,15 @@ async fn clones_are_mounted_beside_their_source_and_larger_ones_grow() {
         return;
     }
     for (fs, size) in [(FsType::Ext4, 64), (FsType::Xfs, 320), (FsType::Btrfs, 256)] {
-        let machine = Machine::on("xfs");
-        let backend = machine.backend();
-        let node = machine.node(backend.clone());
-        let volume = backend
-            .create_volume(new_volume("v", NewContents::Filesystem(fs), size))
-            .await
-            .expect("it is made");
+        let scene = Scene::new(Machine::on("xfs"), NewContents::Filesystem(fs), size).await;
+        let Scene {
+            node,
+            backend,
+            volume,
+            machine,
+        } = &scene;
         let capability = mount_capability(AccessMode::SingleNodeWriter);
-        let pod = Pod {
-            machine: &machine,
-            node: &node,
-            volume: &volume,
-            capability: capability.clone(),
-        };
+        let pod = scene.pod(capability.clone());
         pod.stage().await.expect("it is staged");
         let target = pod.publish("pod", false).await.expect("it is published");
         fs::write(target.join("file"), "acknowledged").expect("it is written");
@@ -91,20 +84,14 @@ async fn a_mounted_filesystem_grows() {
         return;
     }
     for (fs, size) in [(FsType::Xfs, 320), (FsType::Btrfs, 256)] {
-        let machine = Machine::new();
-        let backend = machine.backend();
-        let node = machine.node(backend.clone());
-        let volume = backend
-            .create_volume(new_volume("v", NewContents::Filesystem(fs), size))
-            .await
-            .expect("it is made");
-        let capability = mount_capability(AccessMode::SingleNodeWriter);
-        let pod = Pod {
-            machine: &machine,
-            node: &node,
-            volume: &volume,
-            capability,
-        };
+        let scene = Scene::new(Machine::new(), NewContents::Filesystem(fs), size).await;
+        let Scene {
+            node,
+            backend,
+            volume,
+            machine,
+        } = &scene;
+        let pod = scene.pod(mount_capability(AccessMode::SingleNodeWriter));
         pod.stage().await.expect("it is staged");
         let target = pod.publish("pod", false).await.expect("it is published");
         backend
@@ -135,20 +122,14 @@ async fn mounts_are_as_asked_for_and_gone_afterwards() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Filesystem(FsType::Ext4), 64))
-        .await
-        .expect("it is made");
-    let capability = mount_capability(AccessMode::SingleNodeMultiWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
+    let scene = Scene::new(Machine::new(), NewContents::Filesystem(FsType::Ext4), 64).await;
+    let Scene {
+        backend,
+        volume,
+        machine,
+        ..
+    } = &scene;
+    let pod = scene.pod(mount_capability(AccessMode::SingleNodeMultiWriter));
     let early = pod.publish("pod", false).await;
     assert!(
         matches!(early, Err(PublishError::NotStaged { .. })),
@@ -202,20 +183,9 @@ async fn what_is_not_ours_is_left_alone() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Filesystem(FsType::Ext4), 64))
-        .await
-        .expect("it is made");
-    let capability = mount_capability(AccessMode::SingleNodeWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
+    let scene = Scene::new(Machine::new(), NewContents::Filesystem(FsType::Ext4), 64).await;
+    let Scene { machine, .. } = &scene;
+    let pod = scene.pod(mount_capability(AccessMode::SingleNodeWriter));
     let foreign = machine.path("kubelet/foreign");
     fs::create_dir(&foreign).expect("a directory");
     assert!(tool("mount", &["-t", "tmpfs", "foreign", &foreign]));
@@ -253,35 +223,23 @@ async fn nothing_is_ever_formatted_at_stage() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Filesystem(FsType::Ext4), 64))
-        .await
-        .expect("it is made");
+    let scene = Scene::new(Machine::new(), NewContents::Filesystem(FsType::Ext4), 64).await;
+    let Scene {
+        backend,
+        volume,
+        machine,
+        ..
+    } = &scene;
+    let pod = scene.pod(mount_capability(AccessMode::SingleNodeWriter));
     let file = fs::OpenOptions::new()
         .write(true)
-        .open(machine.volume_file(&volume.id))
-        .expect("it is there");
+        .open(machine.volume_file(&volume.id));
+    let file = file.expect("it is there");
     let zeros = vec![0; 1 << 20];
-    let other_filesystem = {
-        let mut head = zeros.clone();
-        head[..4].copy_from_slice(b"XFSB");
-        head
-    };
-    let table = {
-        let mut head = zeros.clone();
-        head[510..512].copy_from_slice(&[0x55, 0xaa]);
-        head
-    };
-    let capability = mount_capability(AccessMode::SingleNodeWriter);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability,
-    };
+    let mut other_filesystem = zeros.clone();
+    other_filesystem[..4].copy_from_slice(b"XFSB");
+    let mut table = zeros.clone();
+    table[510..512].copy_from_slice(&[0x55, 0xaa]);
     for head in [zeros, other_filesystem, table] {
         file.write_all_at(&head, 0).expect("it is overwritten");
         file.sync_all().expect("it is synced");
@@ -308,20 +266,15 @@ async fn a_raw_block_volume_is_a_device_that_stays_until_it_is_unstaged() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new();
-    let backend = machine.backend();
-    let node = machine.node(backend.clone());
-    let volume = backend
-        .create_volume(new_volume("v", NewContents::Block, 16))
-        .await
-        .expect("it is made");
+    let scene = Scene::new(Machine::new(), NewContents::Block, 16).await;
+    let Scene {
+        node,
+        backend,
+        volume,
+        machine,
+    } = &scene;
     assert_eq!(volume.contents, Contents::Block);
-    let pod = Pod {
-        machine: &machine,
-        node: &node,
-        volume: &volume,
-        capability: block_capability(),
-    };
+    let pod = scene.pod(block_capability());
     pod.stage().await.expect("it is staged");
     let target = pod.publish("pod", false).await.expect("it is published");
     let device = fs::OpenOptions::new()
@@ -364,10 +317,7 @@ async fn a_raw_block_volume_is_a_device_that_stays_until_it_is_unstaged() {
         access_mode: AccessMode::SingleNodeReaderOnly,
         ..block_capability()
     };
-    let pod = Pod {
-        capability: reader,
-        ..pod
-    };
+    let pod = scene.pod(reader);
     pod.stage().await.expect("it is staged read-only");
     let target = pod.publish("pod", true).await.expect("it is published");
     let written = fs::OpenOptions::new()

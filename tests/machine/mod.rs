@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use offshoot::backend::file::{FileBackend, FileBackendConfig, Role};
-use offshoot::backend::{NewContents, NewVolume, Origin};
+use offshoot::backend::{Backend, NewContents, NewVolume, Origin};
 use offshoot::host::linux::LinuxHost;
 use offshoot::node::{
     NodePlugin, PublishError, PublishVolume, StageVolume, UnpublishError, UnpublishVolume,
@@ -139,6 +139,37 @@ impl Drop for Machine {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+/// A volume on a machine, with both halves of the driver.
+pub(crate) struct Scene {
+    pub(crate) node: NodePlugin,
+    pub(crate) backend: Arc<FileBackend>,
+    pub(crate) volume: Volume,
+    /// Last: it takes everything away.
+    pub(crate) machine: Machine,
+}
+
+impl Scene {
+    pub(crate) async fn new(machine: Machine, contents: NewContents, mib: u64) -> Self {
+        let backend = machine.backend();
+        let volume = backend.create_volume(new_volume("v", contents, mib)).await;
+        Self {
+            node: machine.node(backend.clone()),
+            backend,
+            volume: volume.expect("it is made"),
+            machine,
+        }
+    }
+
+    pub(crate) fn pod(&self, capability: Capability) -> Pod<'_> {
+        Pod {
+            machine: &self.machine,
+            node: &self.node,
+            volume: &self.volume,
+            capability,
         }
     }
 }

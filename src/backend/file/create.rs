@@ -43,6 +43,7 @@ impl Store {
     }
 
     pub(super) fn create_volume(&self, new: NewVolume) -> Result<Volume> {
+        self.check_identity()?;
         if let Ok(existing) = self.index()?.volume(&new.id).cloned() {
             return Err(BackendError::VolumeExists(Box::new(existing)));
         }
@@ -143,6 +144,7 @@ impl Store {
 
     /// Quarantined volumes are not deleted: what is in them is not known.
     pub(super) fn delete_volume(&self, id: &VolumeId) -> Result<()> {
+        self.check_identity()?;
         match self.index()?.volume(id) {
             Err(BackendError::NotFound(_)) => return Ok(()),
             Err(error) => return Err(error),

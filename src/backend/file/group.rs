@@ -28,6 +28,7 @@ struct Member {
 
 impl Store {
     pub(super) fn create_group(&self, new: &NewGroupSnapshot) -> Result<GroupSnapshot> {
+        self.check_identity()?;
         if let Ok(existing) = self.index()?.group(&new.id) {
             return Err(BackendError::GroupExists(Box::new(existing)));
         }
@@ -140,6 +141,7 @@ impl Store {
 
     /// The commit goes first: what a crash leaves has no group, and is removed at start.
     pub(super) fn delete_group(&self, id: &GroupSnapshotId) -> Result<()> {
+        self.check_identity()?;
         let record = match self.index()?.group_record(id) {
             Err(BackendError::NotFound(_)) => return self.require_uncommitted(id),
             result => result?.clone(),

@@ -118,6 +118,23 @@ impl Store {
         }
     }
 
+    /// Refuses to change anything while the directory is not where it was: its disk may be about to go, and an answer would
+    /// not be about what the operator sees.
+    fn check_identity(&self) -> Result<()> {
+        let path = &self.config.data_dir;
+        match self.identity.is_at(path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(BackendError::Unavailable(format!(
+                "{} is not the directory it was; mount it again",
+                path.display()
+            ))),
+            Err(error) => Err(BackendError::Unavailable(format!(
+                "{}: {error}",
+                path.display()
+            ))),
+        }
+    }
+
     /// The volume: from the index, or from its file where there is none.
     fn volume(&self, id: &VolumeId) -> Result<Volume> {
         match &self.index {

@@ -24,6 +24,7 @@ pub(super) struct Cut {
 
 impl Store {
     pub(super) fn create_snapshot(&self, new: &NewSnapshot) -> Result<Snapshot> {
+        self.check_identity()?;
         if let Ok(existing) = self.index()?.snapshot(&new.id).cloned() {
             return Err(BackendError::SnapshotExists(Box::new(existing)));
         }
@@ -80,6 +81,7 @@ impl Store {
     }
 
     pub(super) fn delete_snapshot(&self, id: &SnapshotId) -> Result<()> {
+        self.check_identity()?;
         match self.index()?.snapshot(id) {
             Err(BackendError::NotFound(_)) => return Ok(()),
             Err(error) => return Err(error),
