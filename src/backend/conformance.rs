@@ -22,6 +22,7 @@ pub async fn run(backend: &dyn Backend) {
     publications_are_counted(backend).await;
     pages_go_on_where_they_ended(backend).await;
     what_does_not_fit_is_refused(backend).await;
+    what_is_missing_is_not_found(backend).await;
     assert!(all(backend).await.is_empty(), "nothing is left");
 }
 
@@ -339,4 +340,41 @@ async fn what_does_not_fit_is_refused(backend: &dyn Backend) {
         matches!(refused, Some(BackendError::NoSpace { .. })),
         "{refused:?}"
     );
+}
+
+/// A rule about an error.
+#[track_caller]
+fn not_found<T>(what: &str, result: super::Result<T>) {
+    match result {
+        Err(BackendError::NotFound(_)) => {}
+        Err(error) => panic!("{what} of what is missing: {error:?}"),
+        Ok(_) => panic!("{what} of what is missing succeeded"),
+    }
+}
+
+async fn what_is_missing_is_not_found(backend: &dyn Backend) {
+    let id = VolumeId::for_name(&name("missing"));
+    let mode = AttachMode {
+        read_only: false,
+        lifetime: Lifetime::UntilDetached,
+    };
+    not_found("grow", backend.grow_volume(&id, SIZE).await);
+    not_found(
+        "modify",
+        backend.modify_volume(&id, Settings::default()).await,
+    );
+    not_found("unpublish", backend.unpublish_volume(&id, None).await);
+    not_found(
+        "attach",
+        backend.attach(&id, mode).await.map(|it| it.device),
+    );
+    not_found("refresh", backend.refresh(&id).await);
+    not_found("health", backend.volume_health(&id).await);
+    let copy = new_volume("copy", Origin::Copy(Source::Volume(id.clone())));
+    not_found("copy", backend.create_volume(copy).await);
+    let group = GroupSnapshotId::for_name(&name("missing"));
+    not_found("group", backend.group(&group).await);
+    let device = ok("attached", backend.attached(&id).await);
+    assert_eq!(device, None, "what is missing is not attached");
+    ok("detach", backend.detach(&id).await);
 }
