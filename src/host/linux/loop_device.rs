@@ -198,6 +198,11 @@ impl LoopDevice {
 
     /// Lets go of the file. `false`: somebody has the device open, and the kernel waits for the last close.
     pub(crate) fn clear(self) -> io::Result<bool> {
+        let before = match ioctl::status(&self.node) {
+            Ok(before) => before,
+            Err(Errno::NXIO) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
         match ioctl::clear(&self.node) {
             Ok(()) | Err(Errno::NXIO) => {}
             Err(Errno::BUSY) => return Ok(false),
@@ -206,10 +211,13 @@ impl LoopDevice {
         let number = self.number;
         drop(self);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        match open(node_path(number), flags, Mode::empty()) {
-            Ok(node) => Ok(matches!(ioctl::status(&node), Err(Errno::NXIO))),
-            Err(_) => Ok(true),
-        }
+        let Ok(node) = open(node_path(number), flags, Mode::empty()) else {
+            return Ok(true);
+        };
+        // Another volume may have got the free device by now.
+        Ok(ioctl::status(&node).map_or(true, |behind| {
+            (behind.device, behind.inode) != (before.device, before.inode)
+        }))
     }
 
     /// Switches direct IO. Where the filesystem below has none, the page cache stays.
