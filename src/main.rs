@@ -8,7 +8,10 @@ use offshoot::config::{LogFormat, ServeArgs};
 use offshoot::demo::{self, DemoArgs};
 use offshoot::translate::{self, DriftArgs, TranslateArgs};
 use offshoot::{error_chain, serve};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
 
 /// Block storage for Kubernetes in one binary, and the way out of in-tree volumes
 #[derive(Parser)]
@@ -66,14 +69,17 @@ fn run<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Outcome
 }
 
 fn start_logs(args: &ServeArgs) -> Outcome {
-    let filter = EnvFilter::try_new(&args.log_level)
+    let filter: Targets = args
+        .log_level
+        .parse()
         .map_err(|error| format!("--log-level {:?} is no filter: {error}", args.log_level))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => logs.with_ansi(false).init(),
-        LogFormat::Json => logs.json().init(),
-    }
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let lines = match args.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .init();
     Ok(())
 }

@@ -7,12 +7,12 @@ use rustix::fs::{FallocateFlags, fallocate, fsync, ftruncate};
 
 use super::attach::apply_settings;
 use super::error::Context;
-use super::identity::new_uuid;
+use super::identity::Uuid;
 use super::layout::Linked;
 use super::snapshot::flush;
 use super::{Store, copy, record};
 use crate::backend::{BackendError, NewContents, NewVolume, Origin, Result};
-use crate::host::linux::mkfs;
+use crate::host::linux::{ext4, mkfs};
 use crate::volume::{Bytes, Contents, FsType, Provisioning, Settings, Source, Volume, VolumeId};
 
 impl Store {
@@ -89,7 +89,7 @@ impl Store {
 
     fn fill(&self, file: &File, new: &NewVolume) -> Result<(Contents, Option<Source>)> {
         match &new.origin {
-            Origin::New(contents) => Ok((make(file, new, *contents)?, None)),
+            Origin::New(contents) => Ok((self.make(file, new, *contents)?, None)),
             Origin::Copy(source) => {
                 let (from, contents, size) = self.open_source(source)?;
                 check_kernel(&contents)?;
@@ -110,6 +110,41 @@ impl Store {
                 Ok((contents, Some(source.clone())))
             }
         }
+    }
+
+    /// What a new volume holds.
+    fn make(&self, file: &File, new: &NewVolume, contents: NewContents) -> Result<Contents> {
+        let NewContents::Filesystem(fs) = contents else {
+            resize(file, new)?;
+            return Ok(Contents::Block);
+        };
+        let action = || format!("make the filesystem of volume {}", new.id);
+        let uuid = Uuid::random().context(action)?;
+        if (fs, new.settings.provisioning) == (FsType::Ext4, Provisioning::Thin) {
+            self.copy_template(file, new, uuid)?;
+        } else {
+            resize(file, new)?;
+            mkfs::make(fs, &uuid.to_string(), file)
+                .map_err(|error| BackendError::other(action(), error))?;
+        }
+        let uuid = uuid.to_string();
+        Ok(Contents::Filesystem { fs, uuid })
+    }
+
+    /// A new ext4 filesystem as the copy of one that was made before.
+    fn copy_template(&self, file: &File, new: &NewVolume, uuid: Uuid) -> Result<()> {
+        let action = || format!("make the filesystem of volume {}", new.id);
+        let template = self.templates.get(new.size, || {
+            let template = self.layout.volumes.nameless().context(action)?;
+            ftruncate(&template, new.size.0).context(action)?;
+            mkfs::make(FsType::Ext4, &uuid.to_string(), &template)
+                .map_err(|error| BackendError::other(action(), error))?;
+            fsync(&template).context(action)?;
+            Ok(template)
+        })?;
+        self.copy_image(&template, file)?;
+        let hash_seed = Uuid::random().context(action)?;
+        ext4::set_identity(file, uuid.0, hash_seed.0).context(action)
     }
 
     fn open_source(&self, source: &Source) -> Result<(File, Contents, Bytes)> {
@@ -204,19 +239,6 @@ impl Store {
             .context(|| format!("write the record of volume {}", volume.id))?;
         self.index()?.put_volume(volume.clone());
         Ok(volume)
-    }
-}
-
-fn make(file: &File, new: &NewVolume, contents: NewContents) -> Result<Contents> {
-    resize(file, new)?;
-    let action = || format!("make the filesystem of volume {}", new.id);
-    match contents {
-        NewContents::Block => Ok(Contents::Block),
-        NewContents::Filesystem(fs) => {
-            let uuid = new_uuid().context(action)?;
-            mkfs::make(fs, &uuid, file).map_err(|error| BackendError::other(action(), error))?;
-            Ok(Contents::Filesystem { fs, uuid })
-        }
     }
 }
 

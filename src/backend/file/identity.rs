@@ -3,8 +3,10 @@
 //! An empty directory is made ours. One that holds something else is refused: it may be the mount point of a disk that is
 //! not there, and must not look like "all volumes were deleted".
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -88,7 +90,7 @@ fn create(root: &Directory, path: &Path) -> Result<File, OpenError> {
         .map_err(|source| OpenError::lacks(path, "nameless files (O_TMPFILE)", source))?;
     let content = Content {
         format: FORMAT,
-        uuid: new_uuid().map_err(failed)?,
+        uuid: Uuid::random().map_err(failed)?.to_string(),
     };
     let text = serde_json::to_string(&content).map_err(|error| failed(error.into()))?;
     file.write_all(text.as_bytes()).map_err(failed)?;
@@ -97,13 +99,33 @@ fn create(root: &Directory, path: &Path) -> Result<File, OpenError> {
     root.file(NAME, false).map_err(failed)
 }
 
-/// A random UUID (RFC 9562, version 4).
-pub(super) fn new_uuid() -> io::Result<String> {
-    let mut bytes = [0_u8; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let groups = [0..4, 4..6, 6..8, 8..10, 10..16].map(|range| hex[range].concat());
-    Ok(groups.join("-"))
+/// A UUID.
+#[derive(Clone, Copy)]
+pub(super) struct Uuid(pub(super) [u8; 16]);
+
+impl Uuid {
+    /// A random one (RFC 9562, version 4).
+    pub(super) fn random() -> io::Result<Self> {
+        let mut bytes = [0_u8; 16];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = |range: Range<usize>| {
+            format!(
+                "{:0w$x}",
+                self.0[range.clone()]
+                    .iter()
+                    .fold(0_u64, |all, byte| all << 8 | u64::from(*byte)),
+                w = range.len() * 2
+            )
+        };
+        let groups = [0..4, 4..6, 6..8, 8..10, 10..16].map(hex);
+        formatter.write_str(&groups.join("-"))
+    }
 }

@@ -28,6 +28,7 @@ mod pool;
 mod publish;
 mod record;
 mod snapshot;
+mod templates;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,7 @@ use tokio::task::spawn_blocking;
 use self::identity::Identity;
 use self::index::Index;
 use self::layout::Layout;
+use self::templates::Templates;
 use super::{
     AttachMode, Attachment, Backend, BackendError, Capacity, NewGroupSnapshot, NewSnapshot,
     NewVolume, Page, Result, Traits,
@@ -86,6 +88,7 @@ struct Store {
     /// What the controller knows; a node reads the files.
     index: Option<Mutex<Index>>,
     loops: LoopControl,
+    templates: Templates,
 }
 
 impl FileBackend {

@@ -12,6 +12,7 @@ use super::identity::Identity;
 use super::index::{GroupRecord, Index};
 use super::layout::{Directory, Layout};
 use super::record::{self, RecordError};
+use super::templates::Templates;
 use super::{FileBackendConfig, Role, Store};
 use crate::host::linux::loop_device::LoopControl;
 use crate::volume::{GroupSnapshotId, Snapshot, SnapshotId, Topology, Volume, VolumeId};
@@ -112,6 +113,7 @@ impl Store {
             identity,
             index,
             loops: LoopControl::default(),
+            templates: Templates::default(),
         })
     }
 }

@@ -34,7 +34,10 @@ pub(crate) fn make(fs: FsType, uuid: &str, file: &File) -> Result<(), CommandErr
     match fs {
         FsType::Ext4 => {
             let lazy = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
-            let arguments = ["-q", "-F", "-b", "4096", "-m", "0", "-E", lazy, "-U", uuid];
+            // See `ext4`: copies get an identity of their own.
+            let features = "metadata_csum,metadata_csum_seed";
+            let arguments = ["-q", "-F", "-b", "4096", "-m", "0", "-O", features];
+            let arguments = [&arguments[..], &["-E", lazy, "-U", uuid]].concat();
             MKFS_EXT4.run(&arguments, file, 0)
         }
         FsType::Xfs => {

@@ -6,6 +6,7 @@
 
 mod bounded;
 pub(crate) mod command;
+pub(crate) mod ext4;
 mod growth;
 mod growth_ioctl;
 mod ledger;
