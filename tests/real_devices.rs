@@ -357,7 +357,7 @@ async fn copies_of_a_template_are_sound_and_differ() {
     for kind in ["ext4", "xfs"] {
         let machine = Machine::on(kind);
         let backend = machine.backend();
-        for (mib, count) in [(64, 70), (256, 40), (10 << 10, 5)] {
+        for (mib, count) in [(64, 70), (256, 40), (6 << 10, 5)] {
             for number in 0..count {
                 let name = format!("{mib}-{number}");
                 let new = new_volume(&name, NewContents::Filesystem(FsType::Ext4), mib);
