@@ -5,6 +5,7 @@
 //! `rpc -> {controller, node} -> backend -> host -> volume` (docs/architecture.md).
 
 pub mod backend;
+pub mod blocking;
 pub mod config;
 pub mod controller;
 pub mod csi;

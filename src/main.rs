@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use offshoot::config::{LogFormat, ServeArgs};
 use offshoot::demo::{self, DemoArgs};
 use offshoot::translate::{self, DriftArgs, TranslateArgs};
-use offshoot::{error_chain, serve};
+use offshoot::{error_chain, rpc, serve};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -56,11 +56,14 @@ fn run_serve(args: ServeArgs) -> Outcome {
     run(serve::serve(args))
 }
 
+/// For as many calls as are worked on at once (`rpc::MAX_CALLS`), each with a look that may hang.
+const THREADS: usize = 2 * rpc::MAX_CALLS;
+
 /// One thread answers; what blocks has threads of its own.
 fn run<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(64)
+        .max_blocking_threads(THREADS)
         .build()?;
     let outcome = runtime.block_on(work);
     // A thread that hangs in the kernel must not keep the process.

@@ -125,7 +125,7 @@ fn linux_host(args: &ServeArgs) -> Result<Arc<dyn Host>, LinuxHostError> {
 }
 
 fn topology(config: &Config) -> Topology {
-    Topology([(TOPOLOGY_KEY.to_owned(), config.node_id.to_string())].into())
+    Topology::from_iter([(TOPOLOGY_KEY.to_owned(), config.node_id.to_string())])
 }
 
 async fn register(config: &Config, backend: &dyn Backend) -> Result<(), ServeError> {

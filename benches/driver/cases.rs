@@ -40,7 +40,7 @@ pub(crate) async fn run(rounds: usize, wanted: &dyn Fn(&str) -> bool) {
     }
     if wanted("binary") {
         let mut case = Case::new(
-            "binary, stripped (MB as MiB x 1.049)",
+            "binary, stripped (8 MB)",
             Mebibytes,
             Absolute(8e6 / 1_048_576.0),
         );
@@ -392,6 +392,12 @@ async fn many_devices(rounds: usize) {
         Milliseconds,
         Ratio(1.1),
     );
+    let mut bare = Case::new(
+        "many-devices: bare cycle, 1,000 in use (floor: 10)",
+        Milliseconds,
+        Ratio(1.1),
+    );
+    let floor = Floor::new(PathBuf::from(machine.path("data/floor")));
     let mut up = Vec::new();
     for (count, few) in [(FEW, true), (1_000, false)] {
         while up.len() < count {
@@ -404,14 +410,21 @@ async fn many_devices(rounds: usize) {
         }
         for round in 0..rounds {
             let time = crowded(&driver, &machine, round).await;
+            let mut times = Times::default();
+            for call in 0..100 {
+                times.time(|| floor.cycle(&format!("c{call}"), None));
+            }
             if few {
                 case.floor(time);
+                bare.floor(times.median());
             } else {
                 case.ours(time);
+                bare.ours(times.median());
             }
         }
     }
     case.print();
+    bare.print();
     for (id, place) in up {
         client.down(&id, &place).await;
         client.delete(&id).await;

@@ -81,7 +81,7 @@ pub(super) fn storage_status(status: StorageHealthStatus) -> i32 {
 /// A topology as CSI knows it.
 pub(super) fn topology(topology: &Topology) -> csi::Topology {
     csi::Topology {
-        segments: topology.0.clone().into_iter().collect(),
+        segments: topology.segments().clone().into_iter().collect(),
     }
 }
 

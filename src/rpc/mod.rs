@@ -19,4 +19,4 @@ pub use controller::ControllerService;
 pub use group::GroupControllerService;
 pub use identity::{IdentityService, PluginInfo, StorageState};
 pub use node::{NodeInfo, NodeService};
-pub use server::{Endpoint, EndpointError, Listener, Services};
+pub use server::{Endpoint, EndpointError, Listener, MAX_CALLS, Services};

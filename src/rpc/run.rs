@@ -4,9 +4,10 @@ use std::future::Future;
 
 use tonic::Status;
 
+use crate::blocking;
 use crate::in_flight::Claim;
 
-/// Runs `work` in a task of its own, which holds `claim` until the work is done, whatever becomes of the caller.
+/// Runs `work` on a thread of its own, which holds `claim` until the work is done, whatever becomes of the caller.
 pub(super) async fn run_to_end<T, E>(
     claim: Claim,
     work: impl Future<Output = Result<T, E>> + Send + 'static,
@@ -16,7 +17,7 @@ where
     E: Send + 'static,
     Status: From<E>,
 {
-    let task = tokio::spawn(async move {
+    let task = blocking::spawn(async move {
         let result = work.await;
         drop(claim);
         result

@@ -20,7 +20,7 @@ use crate::csi::identity_server::IdentityServer;
 use crate::csi::node_server::NodeServer;
 
 /// How many calls are worked on at once; more wait in their connections.
-const MAX_CALLS: usize = 1024;
+pub const MAX_CALLS: usize = 256;
 
 /// Where the driver answers: `unix://` and an absolute path.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,15 +1,22 @@
 //! Where a volume can be reached from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// CSI's `Topology`: segments that all hold.
+/// CSI's `Topology`: segments that all hold. Copies share them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Topology(pub BTreeMap<String, String>);
+pub struct Topology(Arc<BTreeMap<String, String>>);
 
 impl Topology {
+    /// The segments by their keys.
+    #[must_use]
+    pub fn segments(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
     /// Whether a place described by `self` lies within `outer`: every segment of `outer` is one of ours.
     #[must_use]
     pub fn is_within(&self, outer: &Self) -> bool {
@@ -17,6 +24,12 @@ impl Topology {
             .0
             .iter()
             .all(|(key, value)| self.0.get(key) == Some(value))
+    }
+}
+
+impl FromIterator<(String, String)> for Topology {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(segments: I) -> Self {
+        Self(Arc::new(segments.into_iter().collect()))
     }
 }
 
@@ -51,7 +64,7 @@ mod tests {
     use super::*;
 
     fn topology(node: &str) -> Topology {
-        Topology([("topology.offshoot.dev/node".to_owned(), node.to_owned())].into())
+        Topology::from_iter([("topology.offshoot.dev/node".to_owned(), node.to_owned())])
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use offshoot::backend::file::{FileBackend, FileBackendConfig, Role};
+use offshoot::backend::file::{FileBackend, FileBackendConfig, OpenError, Role};
 use offshoot::backend::{Backend, NewContents, NewVolume, Origin};
 use offshoot::host::linux::LinuxHost;
 use offshoot::node::{
@@ -86,7 +86,16 @@ impl Machine {
     }
 
     pub(crate) fn backend(&self) -> Arc<FileBackend> {
-        Arc::new(FileBackend::open(self.config()).expect("it opens"))
+        // A program that another test starts has the lock of a backend that is gone, until it begins.
+        for _ in 0..100 {
+            match FileBackend::open(self.config()) {
+                Err(OpenError::Locked(_)) => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                opened => return Arc::new(opened.expect("it opens")),
+            }
+        }
+        panic!("the directory stays locked");
     }
 
     pub(crate) fn node(&self, backend: Arc<FileBackend>) -> NodePlugin {

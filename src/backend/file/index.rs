@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{BackendError, Page, Result};
 use crate::volume::{
-    GroupSnapshot, GroupSnapshotId, Name, NodeId, Snapshot, SnapshotId, Volume, VolumeId,
+    GroupSnapshot, GroupSnapshotId, Name, NodeId, Snapshot, SnapshotId, Topology, Volume, VolumeId,
 };
 
 /// The record of a group.
@@ -35,6 +35,8 @@ pub(super) struct Index {
     by_source: HashMap<VolumeId, BTreeSet<SnapshotId>>,
     groups: BTreeMap<GroupSnapshotId, GroupRecord>,
     published: HashMap<NodeId, usize>,
+    /// Where the volume that came last is.
+    topology: Vec<Topology>,
 }
 
 impl Index {
@@ -62,7 +64,13 @@ impl Index {
         self.volumes.keys().cloned().collect()
     }
 
-    pub(super) fn put_volume(&mut self, volume: Volume) {
+    pub(super) fn put_volume(&mut self, mut volume: Volume) {
+        // Nearly all volumes are in the same place; what is read from a record is shared again.
+        if volume.topology == self.topology {
+            volume.topology.clone_from(&self.topology);
+        } else {
+            self.topology.clone_from(&volume.topology);
+        }
         self.forget_volume(&volume.id);
         for publication in &volume.publications {
             *self.published.entry(publication.node.clone()).or_default() += 1;

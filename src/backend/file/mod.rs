@@ -34,7 +34,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tokio::task::spawn_blocking;
 
 use self::identity::Identity;
 use self::index::Index;
@@ -44,6 +43,7 @@ use super::{
     AttachMode, Attachment, Backend, BackendError, Capacity, NewGroupSnapshot, NewSnapshot,
     NewVolume, Page, Result, Traits,
 };
+use crate::blocking;
 use crate::host::linux::loop_device::LoopControl;
 use crate::volume::{
     Bytes, Device, GroupSnapshot, GroupSnapshotId, Health, Node, NodeId, Provisioning, Publication,
@@ -103,7 +103,7 @@ impl FileBackend {
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = self.0.clone();
-        match spawn_blocking(move || work(&store)).await {
+        match blocking::run(move || work(&store)).await {
             Ok(result) => result,
             Err(error) => Err(BackendError::other("finish a blocking operation", error)),
         }

@@ -107,7 +107,7 @@ impl Store {
         };
         let here = (config.topology_key.clone(), config.node_id.to_string());
         Ok(Self {
-            topology: vec![Topology([here].into())],
+            topology: vec![Topology::from_iter([here])],
             config,
             layout,
             identity,

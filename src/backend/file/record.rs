@@ -128,7 +128,7 @@ mod tests {
             },
             settings: Settings::default(),
             request: Digest::of(&["thin"]),
-            topology: vec![Topology([("k".to_owned(), "n".to_owned())].into())],
+            topology: vec![Topology::from_iter([("k".to_owned(), "n".to_owned())])],
             publications: vec![Publication {
                 node: NodeId::parse("n").unwrap(),
                 access_mode: AccessMode::SingleNodeWriter,

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -17,6 +19,8 @@ use crate::volume::{Bytes, Device, DeviceNumber};
 const LOOP_MAJOR: u32 = 7;
 /// How often another process may be quicker.
 const ATTEMPTS: usize = 64;
+/// How long a device that is to be freed may stay open elsewhere.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How a file is put behind a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,14 +214,15 @@ impl LoopDevice {
         }
         let number = self.number;
         drop(self);
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let Ok(node) = open(node_path(number), flags, Mode::empty()) else {
-            return Ok(true);
-        };
-        // Another volume may have got the free device by now.
-        Ok(ioctl::status(&node).map_or(true, |behind| {
-            (behind.device, behind.inode) != (before.device, before.inode)
-        }))
+        // Whoever looks at new and changed devices (udev, blkid) has them open for a moment.
+        let deadline = Instant::now() + CLOSE_LIMIT;
+        while is_behind(number, &before) {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            sleep(Duration::from_millis(2));
+        }
+        Ok(true)
     }
 
     /// Switches direct IO. Where the filesystem below has none, the page cache stays.
@@ -277,6 +282,13 @@ impl LoopDevice {
             )
         })
     }
+}
+
+/// Whether `before` is still what is behind the device; another volume may have got it by now.
+fn is_behind(number: u32, before: &ioctl::LoopInfo) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let behind = open(node_path(number), flags, Mode::empty()).and_then(|it| ioctl::status(&it));
+    behind.is_ok_and(|it| (it.device, it.inode) == (before.device, before.inode))
 }
 
 fn node_path(number: u32) -> PathBuf {

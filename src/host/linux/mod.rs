@@ -26,12 +26,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
-use tokio::task::spawn_blocking;
 
 use self::bounded::Bounded;
 use self::ledger::Ledger;
 use self::path::KubeletDir;
 use super::{Host, HostError, Probed, Result, Spot, Target, Usage};
+use crate::blocking;
 use crate::volume::{Device, FsType, MountOptions, TargetPath, VolumeId};
 
 /// Why this machine cannot be the host.
@@ -85,7 +85,7 @@ impl LinuxHost {
         work: impl FnOnce(&KubeletDir) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let kubelet = self.kubelet.clone();
-        join(spawn_blocking(move || work(&kubelet)).await)
+        join(blocking::run(move || work(&kubelet)).await)
     }
 
     async fn with_ledger<T: Send + 'static>(
@@ -93,7 +93,7 @@ impl LinuxHost {
         work: impl FnOnce(&Ledger) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let ledger = self.ledger.clone();
-        join(spawn_blocking(move || work(&ledger)).await)
+        join(blocking::run(move || work(&ledger)).await)
     }
 }
 

@@ -161,7 +161,7 @@ pub(super) fn accessibility(
 /// A topology.
 pub(super) fn topology(topology: csi::Topology) -> Result<Topology> {
     map("topology segments", &topology.segments)?;
-    Ok(Topology(topology.segments.into_iter().collect()))
+    Ok(topology.segments.into_iter().collect())
 }
 
 /// The node of ControllerUnpublishVolume; absent means all nodes.
