@@ -19,6 +19,8 @@ use crate::volume::{Bytes, Device, DeviceNumber};
 const LOOP_MAJOR: u32 = 7;
 /// How often another process may be quicker.
 const ATTEMPTS: usize = 64;
+/// How long to wait between attempts. The kernel offers the same device until it is taken.
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(1);
 /// How long a device that is to be freed may stay open elsewhere.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -97,7 +99,8 @@ impl LoopControl {
                     remember(LoopHint { number, sequence })?;
                     return Ok(device);
                 }
-                Err(Errno::BUSY | Errno::NXIO) => {}
+                // Somebody was quicker, or an unmounted filesystem is just letting go of it.
+                Err(Errno::BUSY | Errno::NXIO) => sleep(ATTEMPT_INTERVAL),
                 Err(error) => {
                     return Err(explained(&format!("configure /dev/loop{number}"), error));
                 }
