@@ -72,6 +72,9 @@ pub struct ServeArgs {
     /// The driver's name, as in the CSIDriver object
     #[arg(long, env = "OFFSHOOT_DRIVER_NAME", default_value = "offshoot.dev")]
     pub driver_name: String,
+    /// Each node runs the driver with volumes of its own: what is not on this node may be on another
+    #[arg(long, env = "OFFSHOOT_NODE_DEPLOYMENT")]
+    pub node_deployment: bool,
     /// How many volumes may be published to this node at once; 0 sets no limit
     #[arg(long, env = "OFFSHOOT_MAX_VOLUMES_PER_NODE", default_value_t = 0)]
     pub max_volumes_per_node: u32,

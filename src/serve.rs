@@ -13,7 +13,7 @@ use crate::backend::file::{FileBackend, FileBackendConfig, OpenError, Role};
 use crate::backend::memory::{MemoryBackend, MemoryConfig};
 use crate::backend::{Backend, BackendError};
 use crate::config::{BackendKind, Config, ConfigError, Mode, ServeArgs};
-use crate::controller::Controller;
+use crate::controller::{Controller, Reach};
 use crate::host::Host;
 use crate::host::fake::FakeHost;
 use crate::host::linux::{LinuxHost, LinuxHostError};
@@ -150,10 +150,16 @@ fn services(
         name: config.args.driver_name.clone(),
         version: env!("CARGO_PKG_VERSION"),
     };
+    let reach = if config.args.node_deployment {
+        Reach::Node
+    } else {
+        Reach::Cluster
+    };
     let controller = config.args.mode.has_controller().then(|| {
         let controller = Arc::new(Controller::new(
             backend.clone(),
             config.args.default_fs_type,
+            reach,
         ));
         (
             ControllerService::new(controller.clone(), in_flight.clone()),

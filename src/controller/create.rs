@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::Controller;
 use super::fit::{self, Misfit, Wanted};
+use super::{Controller, Reach};
 use crate::backend::{BackendError, NewContents, NewVolume, Origin};
 use crate::volume::{
     Bytes, Capability, CapacityError, CapacityRange, Contents, Digest, Name, Provisioning,
@@ -50,6 +50,9 @@ pub enum CreateVolumeError {
         /// From where it is reached.
         here: String,
     },
+    /// The source is on another node, or nowhere.
+    #[error("{0} is not on this node; a copy is made where its source is")]
+    SourceElsewhere(String),
     /// A volume of this name exists, and is another one.
     #[error(
         "volume {id} of this name exists with another {difference}; choose another name, or delete it"
@@ -139,7 +142,12 @@ impl Controller {
         request: &CreateVolume,
         wanted: Wanted,
     ) -> Result<NewVolume, CreateVolumeError> {
-        let found = self.find_source(request.source.as_ref()).await?;
+        let found = match self.find_source(request.source.as_ref()).await {
+            Err(BackendError::NotFound(source)) if self.reach == Reach::Node => {
+                return Err(CreateVolumeError::SourceElsewhere(source));
+            }
+            found => found?,
+        };
         let contents = match &found {
             Some(found) => {
                 wanted

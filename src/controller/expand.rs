@@ -58,7 +58,8 @@ pub enum ModifyVolumeError {
 impl Controller {
     /// Makes a volume at least as large as asked for; it may be in use meanwhile (CSI 1.13, "ControllerExpandVolume").
     pub async fn expand_volume(&self, request: ExpandVolume) -> Result<Volume, ExpandVolumeError> {
-        let volume = self.backend.volume(&request.volume_id).await?;
+        let volume = self.backend.volume(&request.volume_id).await;
+        let volume = volume.map_err(|error| self.not_here(error))?;
         if let Some(capability) = &request.capability {
             let capabilities = std::slice::from_ref(capability);
             fit::check_all(capabilities, &volume.contents, &self.backend.traits()).map_err(
@@ -87,7 +88,8 @@ impl Controller {
         id: &VolumeId,
         patch: &SettingsPatch,
     ) -> Result<Volume, ModifyVolumeError> {
-        let volume = self.backend.volume(id).await?;
+        let volume = self.backend.volume(id).await;
+        let volume = volume.map_err(|error| self.not_here(error))?;
         if patch.is_empty() {
             return Err(ModifyVolumeError::Nothing(volume.id));
         }

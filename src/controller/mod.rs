@@ -14,7 +14,7 @@ mod snapshots;
 
 use std::sync::Arc;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendError};
 use crate::volume::FsType;
 
 pub use create::{CreateVolume, CreateVolumeError, DeleteVolumeError};
@@ -29,15 +29,40 @@ pub use snapshots::{CreateSnapshot, CreateSnapshotError, DeleteSnapshotError};
 pub struct Controller {
     backend: Arc<dyn Backend>,
     default_fs: FsType,
+    reach: Reach,
+}
+
+/// Which volumes callers may ask this controller for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All there are: what is not here does not exist.
+    Cluster,
+    /// Those of its node and, because some callers cannot tell them apart, those of other nodes: what is not here may be
+    /// there.
+    Node,
 }
 
 impl Controller {
     /// A controller over `backend`; volumes whose capability names no filesystem get `default_fs`.
     #[must_use]
-    pub fn new(backend: Arc<dyn Backend>, default_fs: FsType) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, default_fs: FsType, reach: Reach) -> Self {
         Self {
             backend,
             default_fs,
+            reach,
+        }
+    }
+
+    /// Turns "there is no such volume" into "not here", which nobody takes for the last word.
+    ///
+    /// The resizer has no mode for nodes: each node's is told of every claim that grows or changes. NOT_FOUND makes it give
+    /// the claim up as infeasible; the call may only stay open until the resizer of the right node has done the work.
+    fn not_here(&self, error: BackendError) -> BackendError {
+        match (self.reach, error) {
+            (Reach::Node, BackendError::NotFound(object)) => BackendError::Unavailable(format!(
+                "{object} is not on this node; its own node does what was asked"
+            )),
+            (_, error) => error,
         }
     }
 }

@@ -80,7 +80,8 @@ struct SocketFile {
 }
 
 impl Listener {
-    /// Listens at `endpoint` with mode 0600, in place of a socket that nobody serves any more.
+    /// Listens at `endpoint` in place of a socket that nobody serves any more. The socket's mode is 0660: sidecars that are
+    /// not root reach it through the driver's group.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, EndpointError> {
         let path = endpoint.0.clone();
         make_way(&path).await?;
@@ -89,7 +90,7 @@ impl Listener {
             source,
         };
         // No other thread creates files while the driver starts.
-        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let before = rustix::process::umask(Mode::from_raw_mode(0o117));
         let socket = UnixListener::bind(&path);
         rustix::process::umask(before);
         let socket = socket.map_err(failed)?;
@@ -197,7 +198,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let first = Listener::bind(&endpoint).await.unwrap();
         let mode = fs::metadata(&path).unwrap().mode() & 0o777;
-        assert_eq!(mode, 0o600);
+        assert_eq!(mode, 0o660);
         let second = Listener::bind(&endpoint).await;
         assert!(matches!(second, Err(EndpointError::Taken(_))));
         drop(first);

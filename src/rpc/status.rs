@@ -72,7 +72,8 @@ fn create_volume(error: &CreateVolumeError) -> Code {
     match error {
         E::Capability(_) | E::IncompatibleSource(_) => Code::InvalidArgument,
         E::Capacity(_) => Code::OutOfRange,
-        E::Topology { .. } => Code::ResourceExhausted,
+        // Both make the provisioner ask the scheduler for another node.
+        E::Topology { .. } | E::SourceElsewhere(_) => Code::ResourceExhausted,
         E::Different { .. } => Code::AlreadyExists,
         E::Backend(error) => backend(error),
     }

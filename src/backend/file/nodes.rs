@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use rustix::fs::{Mode, fchmod};
+
 use super::Store;
 use super::error::Context;
 use crate::backend::{BackendError, Result};
@@ -14,6 +16,8 @@ impl Store {
             serde_json::to_vec(node).map_err(|error| BackendError::other(action(), error))?;
         let mut file = self.layout.nodes.nameless().context(action)?;
         file.write_all(&text).context(action)?;
+        // A controller that is not root reads what the root of a node wrote.
+        fchmod(&file, Mode::from_raw_mode(0o644)).context(action)?;
         self.layout
             .nodes
             .replace(&file, &name(&node.id))
