@@ -64,3 +64,4 @@ clean: ## Remove everything that was built
 	rm -rf $(CACHE)
 
 -include translation/translation.mk
+-include deploy/deploy.mk
