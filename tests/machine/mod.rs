@@ -99,11 +99,28 @@ impl Machine {
     }
 
     pub(crate) fn node(&self, backend: Arc<FileBackend>) -> NodePlugin {
+        NodePlugin::new(backend, self.host())
+    }
+
+    pub(crate) fn host(&self) -> Arc<LinuxHost> {
         let host = LinuxHost::new(
             &self.dir.path().join("kubelet"),
             &self.dir.path().join("data/state"),
         );
-        NodePlugin::new(backend, Arc::new(host.expect("this is a Linux host")))
+        Arc::new(host.expect("this is a Linux host"))
+    }
+
+    /// The loop devices that have a file of this machine's data directory behind them.
+    pub(crate) fn loops(&self) -> Vec<String> {
+        let ours = |entry: &fs::DirEntry| {
+            let behind = fs::read_to_string(entry.path().join("loop/backing_file"));
+            behind.is_ok_and(|it| it.starts_with(&self.path("data/")))
+        };
+        let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        devices
+            .filter(ours)
+            .map(|entry| format!("/dev/{}", entry.file_name().display()))
+            .collect()
     }
 
     pub(crate) fn target(&self, name: &str) -> TargetPath {
@@ -131,15 +148,8 @@ impl Drop for Machine {
             tool("umount", &[mount]);
         }
         // A test that failed may have left its device.
-        for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
-            let behind =
-                fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
-            if behind.starts_with(&self.path("data/")) {
-                tool(
-                    "losetup",
-                    &["-d", &format!("/dev/{}", entry.file_name().display())],
-                );
-            }
+        for device in self.loops() {
+            tool("losetup", &["-d", &device]);
         }
         // Another test may be starting a program, which has our descriptors until it begins.
         let data = self.path("data");
