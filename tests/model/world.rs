@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use offshoot::backend::memory::{MemoryBackend, MemoryConfig};
 use offshoot::backend::{Backend, BackendError, Page};
-use offshoot::controller::Controller;
+use offshoot::controller::{Controller, Reach};
 use offshoot::csi;
 use offshoot::csi::controller_server::Controller as _;
 use offshoot::csi::group_controller_server::GroupController as _;
@@ -115,7 +115,7 @@ impl World {
             };
             backend.register_node(node).await.expect("it is known");
         }
-        let controller = Arc::new(Controller::new(used.clone(), FsType::Ext4));
+        let controller = Arc::new(Controller::new(used.clone(), FsType::Ext4, Reach::Cluster));
         let plugin = Arc::new(NodePlugin::new(used, host.clone()));
         let parts = || {
             let in_flight = InFlight::default();
