@@ -31,8 +31,10 @@ test-sanity: prerequisites $(BIN)/csi-sanity $(BIN)/run-sanity ## Run csi-sanity
 	cargo build
 	$(BIN)/run-sanity -driver target/debug/offshoot -csi-sanity $(BIN)/csi-sanity
 
-crash: prerequisites ## Kill the driver some 4,400 times in the middle of its calls (CRASH_LIVES, CRASH_SEED)
+crash: prerequisites ## Kill the driver, cut the power, damage volumes (CRASH_LIVES, CRASH_IMAGES, FORMAT_TRIES, CRASH_SEED)
 	CRASH_LIVES=$${CRASH_LIVES:-200} cargo test --test crash -- --nocapture
+	CRASH_IMAGES=$${CRASH_IMAGES:-1000} cargo test --test power_cut -- --nocapture
+	FORMAT_TRIES=$${FORMAT_TRIES:-10000} cargo test --test no_format -- --nocapture
 
 bench: prerequisites ## Measure the driver beside the bare system calls (ARGS="probe create", BENCH_ROUNDS)
 	cargo bench --quiet --bench driver -- $(ARGS)

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use offshoot::backend::file::{FileBackend, FileBackendConfig, OpenError, Role};
@@ -32,6 +32,14 @@ pub(crate) fn tool(name: &str, arguments: &[&str]) -> bool {
     #[expect(clippy::disallowed_methods, reason = "tests look from outside")]
     let status = Command::new(name).args(arguments).output();
     status.expect("the tool is installed").status.success()
+}
+
+/// Mounts an image; again when another process was quicker to take the free loop device.
+fn mount_image(kind: &str, image: &str, at: &str) -> bool {
+    (0..5).any(|attempt| {
+        std::thread::sleep(std::time::Duration::from_millis(attempt * 50));
+        tool("mount", &["-t", kind, "-o", "loop", image, at])
+    })
 }
 
 /// A directory on a filesystem of its own, with a kubelet's directory beside it.
@@ -64,11 +72,32 @@ impl Machine {
             file.set_len(8 << 30).expect("a sparse image");
             let force = if kind == "ext4" { "-F" } else { "-f" };
             tool(&format!("mkfs.{kind}"), &["-q", force, &image])
-                && tool("mount", &["-o", "loop", &image, &data])
+                && mount_image(kind, &image, &data)
         };
         assert!(mounted, "{kind} can be mounted");
         machine.mounted = true;
         machine
+    }
+
+    /// With a data directory on the filesystem of this image; `None` when that cannot be mounted.
+    pub(crate) fn over(image: &Path, kind: &str) -> Option<Self> {
+        let mut machine = Self::new();
+        let (data, image) = (machine.path("data"), image.display().to_string());
+        machine.mounted = mount_image(kind, &image, &data);
+        machine.mounted.then_some(machine)
+    }
+
+    /// The driver, to be started on this machine.
+    pub(crate) fn driver(&self) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "the binary under test")]
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offshoot"));
+        command
+            .args(["serve", "--node-id", "n", "--log-level", "off"])
+            .args(["--endpoint", &format!("unix://{}", self.path("csi.sock"))])
+            .args(["--data-dir", &self.path("data/offshoot")])
+            .args(["--kubelet-dir", &self.path("kubelet")])
+            .stdin(Stdio::null());
+        command
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
@@ -140,7 +169,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         let kubelet = self.path("kubelet");
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
         let points = table.lines().filter_map(|line| line.split(' ').nth(4));
         let mut mounts: Vec<&str> = points.filter(|it| it.starts_with(&kubelet)).collect();
         mounts.reverse();

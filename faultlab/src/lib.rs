@@ -1,0 +1,24 @@
+//! Faults that tests need and that this kernel does not offer: no device mapper, no fault injection.
+//!
+//! * [`Disk`] is a file whose bytes are in this process: it records every write and flush ([`Log`]), fails, or hangs. Below a
+//!   loop device it is a disk with a volatile cache.
+//! * [`Log`] makes the images that a power cut at any moment could leave.
+//! * [`supervise`] runs a program whose system calls this process answers: refused, or said to be done without being done.
+//! * [`Tripwire`] tells when a program is started that must not be.
+//!
+//! Only tests use this crate; the product does not depend on it. It needs root.
+
+mod disk;
+mod fuse;
+mod image;
+mod log;
+mod random;
+mod supervisor;
+mod tripwire;
+
+pub use disk::{Disk, Fault};
+pub use image::Image;
+pub use log::{Cut, Log, Loss, Replay};
+pub use random::Random;
+pub use supervisor::{Answer, Call, Program, Watched, supervise};
+pub use tripwire::{Tripwire, private_mounts};
