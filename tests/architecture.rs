@@ -81,6 +81,12 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "filesystems are made for new volumes only",
+        places: &[""],
+        words: &["mkfs::", "mkfs}", "mkfs."],
+        except: &["backend/file/create.rs", "host/linux/mkfs.rs"],
+    },
+    Rule {
         name: "processes are started in one place",
         places: &[""],
         words: &["Command::new"],
