@@ -1,6 +1,8 @@
 //! A machine to try things on: real loop devices, filesystems and mounts, gone when the test ends.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod calls;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

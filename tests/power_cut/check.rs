@@ -14,9 +14,10 @@ use offshoot::backend::{Backend, Page};
 use offshoot::node::NodePlugin;
 use offshoot::volume::{AccessMode, SnapshotId, Source, Volume as Found};
 
+use super::machine::calls::{Calls, volume_id};
 use super::machine::{Machine, Pod, copy_of, mount_capability};
 use super::story::{Change, Event, Kind, Snapshot, State, Volume, bytes, expected};
-use super::workload::{Client, Site, group_id, snapshot_id, start, volume_id};
+use super::workload::{Site, group_id, perform, snapshot_id, start};
 
 /// What came out of one image.
 #[derive(Default)]
@@ -76,18 +77,18 @@ impl Checker<'_> {
         if let Some(status) = ends(&mut driver, Path::new(&self.machine.path("csi.sock"))).await {
             return self.wrong(format!("the driver does not start: {status}"));
         }
-        let client = Client::connect(self.machine).await;
-        if let Err(error) = client.perform(pending, &self.before).await {
+        let calls = Calls::connect(self.machine).await;
+        if let Err(error) = perform(&calls, pending, &self.before).await {
             return self.wrong(format!("{pending:?} does not converge: {error}"));
         }
         self.before = self.after.clone();
         let expected = (volume_ids(&self.after), snapshot_ids(&self.after));
-        let listed = client.list().await;
+        let listed = calls.list().await;
         if listed != expected {
             self.wrong(format!("listed are {listed:?} instead of {expected:?}"));
         }
         for name in self.after.volumes.keys() {
-            if let Err(error) = client.take_back(name).await {
+            if let Err(error) = calls.take_back(name).await {
                 self.verdict
                     .wrong
                     .push(format!("{name} cannot be taken back: {error}"));

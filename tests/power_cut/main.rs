@@ -4,8 +4,6 @@
 //! mounted, and the driver is started on them. `CRASH_IMAGES` images are checked (50 by default), half of them on XFS and half
 //! on btrfs, from `CRASH_SEED` on. Needs root; says so otherwise.
 
-#[path = "../common/mod.rs"]
-mod common;
 #[path = "../machine/mod.rs"]
 mod machine;
 

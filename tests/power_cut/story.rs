@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use faultlab::Random;
+use offshoot::csi;
+
+use super::machine::calls::capability;
 
 /// What a volume holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,17 @@ impl Kind {
             Self::Ext4 => 32 << 20,
             Self::Xfs => 320 << 20,
         }
+    }
+}
+
+impl Kind {
+    /// What a workload asks for.
+    pub(crate) fn capability(self) -> csi::VolumeCapability {
+        capability(match self {
+            Self::Block => None,
+            Self::Ext4 => Some("ext4"),
+            Self::Xfs => Some("xfs"),
+        })
     }
 }
 
