@@ -1,10 +1,15 @@
-//! Compiles `proto/csi.proto` with protox, so that no `protoc` has to be installed. Nothing else happens at build time.
+//! Compiles the files in `proto/` with protox, so that no `protoc` has to be installed. Nothing else happens at build time.
+
+/// CSI, and the kubelet's registration of plugins.
+const FILES: [&str; 2] = ["csi.proto", "pluginregistration.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo::rerun-if-changed=proto/csi.proto");
-    let descriptors = protox::compile(["csi.proto"], ["proto"])?;
+    for file in FILES {
+        println!("cargo::rerun-if-changed=proto/{file}");
+    }
+    let descriptors = protox::compile(FILES, ["proto"])?;
     tonic_prost_build::configure()
-        .skip_debug(["."])
+        .skip_debug([".csi.v1"])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The settings of `offshoot serve`: read once, checked whole, passed down.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -87,6 +88,12 @@ pub struct ServeArgs {
     /// The share of the data directory's filesystem that stays free, in percent
     #[arg(long, env = "OFFSHOOT_POOL_RESERVE", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=50))]
     pub pool_reserve: u8,
+    /// The kubelet's directory for plugins' sockets, such as /var/lib/kubelet/plugins_registry; the driver registers itself there [default: it does not]
+    #[arg(long, env = "OFFSHOOT_REGISTRATION_DIR")]
+    pub registration_dir: Option<PathBuf>,
+    /// Where /metrics, /healthz and /readyz are served, such as 0.0.0.0:9808 [default: nowhere]
+    #[arg(long, env = "OFFSHOOT_METRICS_ADDRESS")]
+    pub metrics_address: Option<SocketAddr>,
     /// How log lines look
     #[arg(long, env = "OFFSHOOT_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -123,6 +130,11 @@ pub enum ConfigError {
         /// What was given.
         path: PathBuf,
     },
+    /// Only a node is registered.
+    #[error(
+        "--registration-dir is for --mode all or node: the kubelet registers what serves its node"
+    )]
+    NoNode,
     /// Two processes cannot share memory.
     #[error("--backend memory works with --mode all only: its volumes live in one process")]
     SplitMemory,
@@ -148,10 +160,15 @@ impl ServeArgs {
         if !is_plugin_name(&self.driver_name) {
             return Err(ConfigError::DriverName(self.driver_name));
         }
-        for (flag, path) in [
-            ("--data-dir", &self.data_dir),
-            ("--kubelet-dir", &self.kubelet_dir),
-        ] {
+        let paths = [
+            ("--data-dir", Some(&self.data_dir)),
+            ("--kubelet-dir", Some(&self.kubelet_dir)),
+            ("--registration-dir", self.registration_dir.as_ref()),
+        ];
+        for (flag, path) in paths
+            .into_iter()
+            .filter_map(|(flag, path)| Some((flag, path?)))
+        {
             if !path.is_absolute() {
                 let path = path.clone();
                 return Err(ConfigError::RelativePath { flag, path });
@@ -159,6 +176,9 @@ impl ServeArgs {
         }
         if self.backend == BackendKind::Memory && self.mode != Mode::All {
             return Err(ConfigError::SplitMemory);
+        }
+        if self.registration_dir.is_some() && !self.mode.has_node() {
+            return Err(ConfigError::NoNode);
         }
         let id = self.node_id.clone().unwrap_or_else(host_name);
         let node_id = NodeId::parse(&id).map_err(|source| ConfigError::NodeId { id, source })?;
@@ -224,6 +244,7 @@ mod tests {
             (["--node-id", ""], "--node-id"),
             (["--data-dir", "data"], "--data-dir"),
             (["--kubelet-dir", "."], "--kubelet-dir"),
+            (["--registration-dir", "plugins"], "--registration-dir"),
         ];
         for (flags, name) in refused {
             let error = check(&flags).unwrap_err().to_string();
@@ -231,5 +252,7 @@ mod tests {
         }
         let split = check(&["--backend", "memory", "--mode", "node"]);
         assert!(matches!(split, Err(ConfigError::SplitMemory)));
+        let directory = ["--registration-dir", "/plugins", "--mode", "controller"];
+        assert!(matches!(check(&directory), Err(ConfigError::NoNode)));
     }
 }

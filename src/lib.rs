@@ -11,12 +11,16 @@ pub mod controller;
 pub mod csi;
 pub mod demo;
 mod error_chain;
+pub mod health;
 pub mod host;
 pub mod in_flight;
+pub mod kubelet;
+pub mod metrics;
 pub mod node;
 pub mod rpc;
 pub mod serve;
 pub mod translate;
 pub mod volume;
+mod watcher;
 
 pub use error_chain::error_chain;

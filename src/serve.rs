@@ -6,24 +6,30 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::backend::file::{FileBackend, FileBackendConfig, OpenError, Role};
 use crate::backend::memory::{MemoryBackend, MemoryConfig};
 use crate::backend::{Backend, BackendError};
 use crate::config::{BackendKind, Config, ConfigError, Mode, ServeArgs};
 use crate::controller::{Controller, Reach};
+use crate::error_chain;
+use crate::health::{Health, Registration, StorageReport};
 use crate::host::Host;
 use crate::host::fake::FakeHost;
 use crate::host::linux::{LinuxHost, LinuxHostError};
 use crate::in_flight::InFlight;
+use crate::kubelet::Registrar;
+use crate::metrics::{AddressError, BuildInfo, Measure, Monitor};
 use crate::node::NodePlugin;
 use crate::rpc::{
     ControllerService, EndpointError, GroupControllerService, IdentityService, Listener, NodeInfo,
     NodeService, PluginInfo, Services,
 };
-use crate::volume::{Bytes, Node, StorageHealthStatus, Topology};
+use crate::volume::{Bytes, Node, Topology};
+use crate::watcher::watch_storage;
 
 /// The topology key of volumes that live on one node.
 const TOPOLOGY_KEY: &str = "topology.offshoot.dev/node";
@@ -33,9 +39,6 @@ const MEMORY_POOL: Bytes = Bytes(1 << 40);
 const GRACE: Duration = Duration::from_secs(25);
 /// How long answers may take to reach clients that are still connected.
 const LINGER: Duration = Duration::from_millis(200);
-/// How often the storage is looked at for Probe, and how long that look may take.
-const WATCH_INTERVAL: Duration = Duration::from_secs(10);
-const WATCH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the driver does not run, or did not end well.
 #[derive(Debug, Error)]
@@ -55,6 +58,9 @@ pub enum ServeError {
     /// The endpoint cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The address of metrics and health cannot be used.
+    #[error(transparent)]
+    Metrics(#[from] AddressError),
     /// No signal handler.
     #[error("failed to wait for signals")]
     Signals(#[source] std::io::Error),
@@ -71,17 +77,72 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     if config.args.mode.has_node() {
         register(&config, backend.as_ref()).await?;
     }
-    let (state, storage) = watch::channel(None);
-    let services = services(&config, backend.clone(), host, &in_flight, storage);
-    let listener = Listener::bind(&config.endpoint).await?;
-    let watcher = tokio::spawn(watch_storage(backend, state));
+    let (report, storage) = watch::channel(StorageReport::default());
+    let (told, registration) = watch::channel(match config.args.registration_dir {
+        Some(_) => Registration::Waiting,
+        None => Registration::Off,
+    });
+    let health = Health {
+        storage,
+        registration,
+    };
+    let mut helpers = JoinSet::new();
+    let monitor = monitor(&config, &backend, &in_flight, &health).await?;
+    let measure = Measure::new(monitor.as_ref().map(Monitor::operations));
+    let services = services(&config, backend.clone(), host, &in_flight, health);
+    // Before anybody can connect: who does may also send a signal.
     let stop = stop_signal()?;
+    let listener = Listener::bind(&config.endpoint).await?;
+    helpers.spawn(watch_storage(backend, report));
+    if let Some(monitor) = monitor {
+        helpers.spawn(monitor.serve());
+    }
+    if let Some(directory) = &config.args.registration_dir {
+        let driver = &config.args.driver_name;
+        let registrar = Registrar::bind(directory, driver, &config.endpoint, told).await?;
+        helpers.spawn(register_with_kubelet(registrar));
+    }
     info!(endpoint = config.args.endpoint, mode = ?config.args.mode, node_id = %config.node_id, "serving");
-    let result = serve_until(services, listener, stop, in_flight.clone()).await;
+    let result = serve_until(services, listener, measure, stop, in_flight.clone()).await;
     finish(&in_flight).await;
-    watcher.abort();
+    helpers.shutdown().await;
     info!("stopped");
     result
+}
+
+/// The listener for metrics and health, if one is wanted.
+async fn monitor(
+    config: &Config,
+    backend: &Arc<dyn Backend>,
+    in_flight: &InFlight,
+    health: &Health,
+) -> Result<Option<Monitor>, AddressError> {
+    let Some(address) = config.args.metrics_address else {
+        return Ok(None);
+    };
+    let info = BuildInfo {
+        driver: config.args.driver_name.clone(),
+        mode: config.args.mode,
+        backend: config.args.backend,
+    };
+    let monitor = Monitor::bind(
+        address,
+        info,
+        backend.clone(),
+        in_flight.clone(),
+        health.clone(),
+    );
+    Ok(Some(monitor.await?))
+}
+
+/// Without it the driver still serves volumes; `/readyz` and the log say what is missing.
+async fn register_with_kubelet(registrar: Registrar) {
+    if let Err(error) = registrar.serve().await {
+        error!(
+            error = error_chain(&error),
+            "the socket for the kubelet's registration failed"
+        );
+    }
 }
 
 type Parts = (Arc<dyn Backend>, Option<Arc<dyn Host>>);
@@ -144,7 +205,7 @@ fn services(
     backend: Arc<dyn Backend>,
     host: Option<Arc<dyn Host>>,
     in_flight: &InFlight,
-    storage: watch::Receiver<Option<String>>,
+    health: Health,
 ) -> Services {
     let info = PluginInfo {
         name: config.args.driver_name.clone(),
@@ -176,7 +237,7 @@ fn services(
         NodeService::new(plugin, in_flight.clone(), info, &config.args.kubelet_dir)
     });
     Services {
-        identity: IdentityService::new(info, storage),
+        identity: IdentityService::new(info, health),
         controller,
         node,
     }
@@ -199,6 +260,7 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, ServeError
 async fn serve_until(
     services: Services,
     listener: Listener,
+    measure: Measure,
     stop: impl Future<Output = ()> + Send + 'static,
     in_flight: InFlight,
 ) -> Result<(), ServeError> {
@@ -215,7 +277,7 @@ async fn serve_until(
         sleep(LINGER).await;
     };
     tokio::select! {
-        result = services.serve(listener, stop) => result.map_err(ServeError::Serve),
+        result = services.serve(listener, measure, stop) => result.map_err(ServeError::Serve),
         () = idle => Ok(()),
     }
 }
@@ -232,28 +294,5 @@ async fn finish(in_flight: &InFlight) {
             operations = in_flight.len(),
             "operations still run; they converge when they are repeated"
         );
-    }
-}
-
-/// Keeps what Probe says up to date. One look at a time: a hung storage costs one waiting thread, not one for each look.
-async fn watch_storage(backend: Arc<dyn Backend>, state: watch::Sender<Option<String>>) {
-    loop {
-        let mut look = backend.storage_health();
-        let in_time = timeout(WATCH_LIMIT, &mut look).await;
-        let health = if let Ok(health) = in_time {
-            health
-        } else {
-            let silence = format!("no answer within {} s", WATCH_LIMIT.as_secs());
-            state.send_replace(Some(silence));
-            look.await
-        };
-        state.send_replace(match health {
-            Err(error) => Some(error.to_string()),
-            Ok(health) => health
-                .into_iter()
-                .find(|it| it.status == StorageHealthStatus::Unreachable)
-                .map(|it| it.message),
-        });
-        sleep(WATCH_INTERVAL).await;
     }
 }

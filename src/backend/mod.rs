@@ -118,6 +118,57 @@ pub struct Capacity {
     pub maximum_volume_size: Bytes,
 }
 
+/// How full the storage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// All there is.
+    pub capacity: Bytes,
+    /// Space that is free now, the reserve left out.
+    pub available: Bytes,
+    /// What is kept free.
+    pub reserve: Bytes,
+}
+
+/// What a look at the storage and at this machine shows, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// How full it is.
+    pub pool: PoolUsage,
+    /// How many devices of this machine are volumes.
+    pub devices: u64,
+}
+
+/// How many objects there are, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// Volumes that are published to a node.
+    pub published_volumes: u64,
+    /// Volumes that are not.
+    pub unpublished_volumes: u64,
+    /// Volumes whose record is damaged.
+    pub quarantined_volumes: u64,
+    /// The sizes of all volumes together, as their users see them.
+    pub provisioned: Bytes,
+    /// Snapshots, members of groups included.
+    pub snapshots: u64,
+    /// Snapshots whose record is damaged.
+    pub quarantined_snapshots: u64,
+    /// Group snapshots.
+    pub group_snapshots: u64,
+}
+
+impl Inventory {
+    /// Counts a volume.
+    pub(crate) fn add(&mut self, volume: &Volume) {
+        if volume.publications.is_empty() {
+            self.unpublished_volumes += 1;
+        } else {
+            self.published_volumes += 1;
+        }
+        self.provisioned = Bytes(self.provisioned.0.saturating_add(volume.size.0));
+    }
+}
+
 /// How a volume is to be attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttachMode {
@@ -297,6 +348,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn unhealthy_volumes(&self) -> Result<Vec<(VolumeId, Vec<Health>)>>;
     /// What is wrong with the storage as a whole.
     async fn storage_health(&self) -> Result<Vec<StorageHealth>>;
+    /// How full it is, and how many devices it has here; may wait for the storage.
+    async fn measure(&self) -> Result<Measured>;
+    /// How many objects there are, from memory: never waits. `None` where that is not known.
+    fn inventory(&self) -> Option<Inventory>;
 
     /// Makes a node known, or known anew.
     async fn register_node(&self, node: Node) -> Result<()>;

@@ -1,11 +1,11 @@
 //! The Identity service.
 
-use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::csi;
 use crate::csi::identity_server::Identity;
 use crate::csi::plugin_capability::{self, Service, VolumeExpansion};
+use crate::health::Health;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -18,22 +18,17 @@ pub struct PluginInfo {
     pub version: &'static str,
 }
 
-/// What is known of the storage: `Some(reason)` while it cannot be reached.
-///
-/// It is watched from outside, so that Probe answers at once even when the storage hangs.
-pub type StorageState = watch::Receiver<Option<String>>;
-
 /// Says who we are, what we can do and whether we are well.
 pub struct IdentityService {
     info: PluginInfo,
-    storage: StorageState,
+    health: Health,
 }
 
 impl IdentityService {
     /// A service that answers for the driver `info`.
     #[must_use]
-    pub fn new(info: PluginInfo, storage: StorageState) -> Self {
-        Self { info, storage }
+    pub fn new(info: PluginInfo, health: Health) -> Self {
+        Self { info, health }
     }
 }
 
@@ -78,11 +73,7 @@ impl Identity for IdentityService {
     }
 
     async fn probe(&self, _: Request<csi::ProbeRequest>) -> Answer<csi::ProbeResponse> {
-        if let Some(reason) = self.storage.borrow().as_ref() {
-            return Err(Status::failed_precondition(format!(
-                "the storage cannot be reached: {reason}"
-            )));
-        }
+        self.health.live().map_err(Status::failed_precondition)?;
         Ok(Response::new(csi::ProbeResponse { ready: Some(true) }))
     }
 }

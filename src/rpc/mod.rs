@@ -17,6 +17,6 @@ mod status;
 
 pub use controller::ControllerService;
 pub use group::GroupControllerService;
-pub use identity::{IdentityService, PluginInfo, StorageState};
+pub use identity::{IdentityService, PluginInfo};
 pub use node::{NodeInfo, NodeService};
 pub use server::{Endpoint, EndpointError, Listener, MAX_CALLS, Services};

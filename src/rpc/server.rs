@@ -18,6 +18,7 @@ use crate::csi::controller_server::ControllerServer;
 use crate::csi::group_controller_server::GroupControllerServer;
 use crate::csi::identity_server::IdentityServer;
 use crate::csi::node_server::NodeServer;
+use crate::metrics::Measure;
 
 /// How many calls are worked on at once; more wait in their connections.
 pub const MAX_CALLS: usize = 256;
@@ -59,6 +60,12 @@ impl Endpoint {
         }
     }
 
+    /// The endpoint at an absolute path that was made, not read.
+    #[must_use]
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// The socket.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -73,7 +80,7 @@ pub struct Listener {
 }
 
 /// The name of a socket of ours.
-struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
@@ -83,6 +90,15 @@ impl Listener {
     /// Listens at `endpoint` in place of a socket that nobody serves any more. The socket's mode is 0660: sidecars that are
     /// not root reach it through the driver's group.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+        Self::bind_with(endpoint, 0o660).await
+    }
+
+    /// As [`Self::bind`], with mode 0600: only root has business there.
+    pub(crate) async fn bind_private(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+        Self::bind_with(endpoint, 0o600).await
+    }
+
+    async fn bind_with(endpoint: &Endpoint, mode: u32) -> Result<Self, EndpointError> {
         let path = endpoint.0.clone();
         make_way(&path).await?;
         let failed = |source| EndpointError::Listen {
@@ -90,7 +106,7 @@ impl Listener {
             source,
         };
         // No other thread creates files while the driver starts.
-        let before = rustix::process::umask(Mode::from_raw_mode(0o117));
+        let before = rustix::process::umask(Mode::from_raw_mode(0o777 & !mode));
         let socket = UnixListener::bind(&path);
         rustix::process::umask(before);
         let socket = socket.map_err(failed)?;
@@ -100,6 +116,11 @@ impl Listener {
             socket,
             file: SocketFile { path, identity },
         })
+    }
+
+    /// The socket, and what removes its file when it is dropped.
+    pub(crate) fn into_parts(self) -> (UnixListener, SocketFile) {
+        (self.socket, self.file)
     }
 }
 
@@ -152,12 +173,14 @@ impl Services {
     pub async fn serve(
         self,
         listener: Listener,
+        measure: Measure,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
         let (controller, groups) = self.controller.unzip();
-        let Listener { socket, file } = listener;
+        let (socket, file) = listener.into_parts();
         Server::builder()
             .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()))
+            .layer(measure)
             .layer(GlobalConcurrencyLimitLayer::new(MAX_CALLS))
             .add_service(IdentityServer::new(self.identity))
             .add_optional_service(controller.map(ControllerServer::new))

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use offshoot::backend::{
-    AttachMode, Attachment, Backend, Capacity, NewGroupSnapshot, NewSnapshot, NewVolume, Page,
-    Result, Traits,
+    AttachMode, Attachment, Backend, Capacity, Inventory, Measured, NewGroupSnapshot, NewSnapshot,
+    NewVolume, Page, Result, Traits,
 };
 use offshoot::volume::{
     Bytes, Device, GroupSnapshot, GroupSnapshotId, Health, Node, NodeId, Provisioning, Publication,
@@ -48,6 +48,10 @@ macro_rules! slow {
                 self.inner.traits()
             }
 
+            fn inventory(&self) -> Option<Inventory> {
+                self.inner.inventory()
+            }
+
             $(async fn $method(&self, $($argument: $kind),*) -> Result<$answer> {
                 self.pause().await;
                 let answer = self.inner.$method($($argument),*).await;
@@ -78,6 +82,7 @@ slow! {
     volume_health(id: &VolumeId) -> Vec<Health>;
     unhealthy_volumes() -> Vec<(VolumeId, Vec<Health>)>;
     storage_health() -> Vec<StorageHealth>;
+    measure() -> Measured;
     register_node(node: Node) -> ();
     node(id: &NodeId) -> Node;
     attach(id: &VolumeId, mode: AttachMode) -> Attachment;

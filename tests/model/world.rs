@@ -12,9 +12,11 @@ use offshoot::csi;
 use offshoot::csi::controller_server::Controller as _;
 use offshoot::csi::group_controller_server::GroupController as _;
 use offshoot::csi::node_server::Node as _;
+use offshoot::health::{Health, Registration, StorageReport};
 use offshoot::host::fake::FakeHost;
 use offshoot::host::{Host, Mount, Spot};
 use offshoot::in_flight::InFlight;
+use offshoot::metrics::Measure;
 use offshoot::node::NodePlugin;
 use offshoot::rpc::{
     ControllerService, Endpoint, GroupControllerService, IdentityService, Listener, NodeInfo,
@@ -209,8 +211,12 @@ impl World {
             max_volumes: None,
             topology: Topology::default(),
         };
+        let health = Health {
+            storage: watch::channel(StorageReport::default()).1,
+            registration: watch::channel(Registration::Off).1,
+        };
         let services = Services {
-            identity: IdentityService::new(info, watch::channel(None).1),
+            identity: IdentityService::new(info, health),
             controller: Some((
                 ControllerService::new(controller.clone(), in_flight.clone()),
                 GroupControllerService::new(controller.clone(), in_flight.clone()),
@@ -222,7 +228,8 @@ impl World {
                 &self.kubelet,
             )),
         };
-        let serve = services.serve(listener.expect("it listens"), std::future::pending());
+        let listener = listener.expect("it listens");
+        let serve = services.serve(listener, Measure::new(None), std::future::pending());
         let server = tokio::spawn(async { serve.await.expect("it serves") });
         (socket, server)
     }

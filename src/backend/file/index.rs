@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{BackendError, Page, Result};
+use crate::backend::{BackendError, Inventory, Page, Result};
 use crate::volume::{
     GroupSnapshot, GroupSnapshotId, Name, NodeId, Snapshot, SnapshotId, Topology, Volume, VolumeId,
 };
@@ -62,6 +62,26 @@ impl Index {
     /// Every id, damaged ones too.
     pub(super) fn ids(&self) -> Vec<VolumeId> {
         self.volumes.keys().cloned().collect()
+    }
+
+    pub(super) fn has_volume(&self, id: &VolumeId) -> bool {
+        self.volumes.contains_key(id)
+    }
+
+    pub(super) fn inventory(&self) -> Inventory {
+        let mut inventory = Inventory {
+            snapshots: self.snapshots.len() as u64,
+            quarantined_snapshots: self.damaged_snapshots.len() as u64,
+            group_snapshots: self.groups.len() as u64,
+            ..Inventory::default()
+        };
+        for entry in self.volumes.values() {
+            match entry {
+                Entry::Good(volume) => inventory.add(volume),
+                Entry::Damaged(_) => inventory.quarantined_volumes += 1,
+            }
+        }
+        inventory
     }
 
     pub(super) fn put_volume(&mut self, mut volume: Volume) {

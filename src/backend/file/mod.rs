@@ -22,6 +22,7 @@ mod health;
 mod identity;
 mod index;
 mod layout;
+mod measure;
 mod nodes;
 mod open;
 mod pool;
@@ -40,8 +41,8 @@ use self::index::Index;
 use self::layout::Layout;
 use self::templates::Templates;
 use super::{
-    AttachMode, Attachment, Backend, BackendError, Capacity, NewGroupSnapshot, NewSnapshot,
-    NewVolume, Page, Result, Traits,
+    AttachMode, Attachment, Backend, BackendError, Capacity, Inventory, Measured, NewGroupSnapshot,
+    NewSnapshot, NewVolume, Page, Result, Traits,
 };
 use crate::blocking;
 use crate::host::linux::loop_device::LoopControl;
@@ -254,6 +255,14 @@ impl Backend for FileBackend {
 
     async fn storage_health(&self) -> Result<Vec<StorageHealth>> {
         self.run(Store::storage_health).await
+    }
+
+    async fn measure(&self) -> Result<Measured> {
+        self.run(Store::measure).await
+    }
+
+    fn inventory(&self) -> Option<Inventory> {
+        self.0.inventory()
     }
 
     async fn register_node(&self, node: Node) -> Result<()> {

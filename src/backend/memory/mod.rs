@@ -12,8 +12,8 @@ use async_trait::async_trait;
 
 use self::state::{Attached, State, page};
 use super::{
-    AttachMode, Attachment, Backend, BackendError, Capacity, NewContents, NewGroupSnapshot,
-    NewSnapshot, NewVolume, Origin, Page, Result, Traits,
+    AttachMode, Attachment, Backend, BackendError, Capacity, Inventory, Measured, NewContents,
+    NewGroupSnapshot, NewSnapshot, NewVolume, Origin, Page, PoolUsage, Result, Traits,
 };
 use crate::volume::{
     Bytes, Contents, Device, GroupSnapshot, GroupSnapshotId, Health, HealthStatus, Node, NodeId,
@@ -306,6 +306,30 @@ impl Backend for MemoryBackend {
 
     async fn storage_health(&self) -> Result<Vec<StorageHealth>> {
         Ok(Vec::new())
+    }
+
+    async fn measure(&self) -> Result<Measured> {
+        let state = self.lock();
+        let capacity = self.config.pool;
+        Ok(Measured {
+            pool: PoolUsage {
+                capacity,
+                available: Bytes(capacity.0.saturating_sub(state.used().0)),
+                reserve: Bytes(0),
+            },
+            devices: state.attached.len() as u64,
+        })
+    }
+
+    fn inventory(&self) -> Option<Inventory> {
+        let state = self.lock();
+        let mut inventory = Inventory {
+            snapshots: state.snapshots.len() as u64,
+            group_snapshots: state.groups.len() as u64,
+            ..Inventory::default()
+        };
+        state.volumes.values().for_each(|it| inventory.add(it));
+        Some(inventory)
     }
 
     async fn register_node(&self, node: Node) -> Result<()> {

@@ -13,6 +13,7 @@ mod ledger;
 mod look;
 pub(crate) mod loop_device;
 mod loop_ioctl;
+pub(crate) mod loop_table;
 pub(crate) mod mkfs;
 mod mount;
 mod mount_setattr;
