@@ -52,8 +52,9 @@ lint: prerequisites $(BIN)/cargo-deny ## Check format, lints, documentation, dep
 	$(BIN)/cargo-deny --log-level error check bans licenses sources
 	scripts/advisories.sh $(BIN)/cargo-deny
 	shellcheck scripts/*.sh .ci/run
-	test -z "$$(gofmt -l sanity translation)" || { gofmt -l sanity translation; exit 1; }
+	test -z "$$(gofmt -l sanity translation deploy)" || { gofmt -l sanity translation deploy; exit 1; }
 	cd sanity && go vet ./...
+	cd deploy/test && go vet ./...
 
 $(BIN)/cargo-deny:
 	cargo install --quiet --locked --root $(CACHE) cargo-deny@$(CARGO_DENY_VERSION)

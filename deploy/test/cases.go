@@ -15,11 +15,9 @@ var Cases = append(Bases[:len(Bases):len(Bases)],
 	Case{Name: "local-everything", APIs: Snapshots, Values: `
 profile: local
 groupSnapshots: {enabled: true}
-startupTaint: {enabled: true}
 ` + extras},
 	Case{Name: "single-everything", APIs: Snapshots, Values: `
 profile: single
-startupTaint: {enabled: true}
 ` + extras},
 	Case{Name: "single-privileged", APIs: Snapshots, Values: `
 profile: single
@@ -45,7 +43,6 @@ snapshots: {classes: [{name: kept, default: true, deletionPolicy: Retain}]}
 
 const extras = `
 imagePullSecrets: [{name: pull}]
-otlpEndpoint: http://collector.tracing:4317
 maxVolumesPerNode: 8
 networkPolicy: {enabled: true, from: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}
 monitoring: {serviceMonitor: {enabled: true, labels: {release: p}}, prometheusRule: {enabled: true}}

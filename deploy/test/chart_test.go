@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/fake"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 )
 
@@ -199,6 +201,32 @@ func TestTheBasesAreWhatTheChartRenders(t *testing.T) {
 	folders, err := os.ReadDir("../kustomize")
 	if err != nil || len(folders) != len(Bases) {
 		t.Errorf("%d folders for %d bases (%v)", len(folders), len(Bases), err)
+	}
+}
+
+// `kubectl apply -k` builds the same objects, under its own name.
+func TestKustomizeBuildsEveryBase(t *testing.T) {
+	for _, c := range Bases {
+		t.Run(c.Name, func(t *testing.T) {
+			built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../kustomize/"+c.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := built.AsYaml()
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects := mustDecode(t, string(text))
+			if wanted := mustDecode(t, Base(mustRender(t, c))["offshoot.yaml"]); len(objects) != len(wanted)+1 {
+				t.Errorf("%d objects from %d and a namespace", len(objects), len(wanted))
+			}
+			if strings.Contains(string(text), "managed-by: Helm") {
+				t.Error("it says that Helm manages it")
+			}
+			for _, problem := range append(CheckReferences(objects), CheckSockets(objects)...) {
+				t.Error(problem)
+			}
+		})
 	}
 }
 
