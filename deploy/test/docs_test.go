@@ -47,7 +47,7 @@ func TestCommandsThatNobodyRunsAreFound(t *testing.T) {
 		"<!-- run: e2e install -->\n```console\n$ true\n```":                                             `make e2e does not run "install"`,
 		"<!-- run: e2e remove -->\n```console\n$ a\n```\n<!-- run: e2e remove -->\n```console\n$ b\n```": "runs another block",
 		"<!-- run: somebody -->\n```console\n$ true\n```":                                                "nobody is called",
-		"<!-- run: ci -->\n```console\n$ make test\n$ make run\n```":                                  "CI runs only",
+		"<!-- run: ci -->\n```console\n$ make test\n$ make run\n```":                                     "CI runs only",
 		"text\n<!-- not run: a -->\n```sh\n# true\n```\n```yaml\na: b\n```":                              "no reason",
 	} {
 		problems := CheckBlocks(Blocks("a.md", text), `documents("remove")`)
