@@ -1,6 +1,7 @@
 //! The calls of an orchestrator.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use offshoot::csi;
 use offshoot::csi::controller_client::ControllerClient;
@@ -12,6 +13,18 @@ use offshoot::csi::volume_content_source::{SnapshotSource, Type, VolumeSource};
 use tonic::transport::Channel;
 
 pub(crate) const MIB: i64 = 1 << 20;
+
+/// The calls of a whole cycle, as the table shows them.
+pub(crate) const CALLS_OF_A_CYCLE: [&str; 8] = [
+    "    of it CreateVolume",
+    "    of it ControllerPublishVolume",
+    "    of it NodeStageVolume",
+    "    of it NodePublishVolume",
+    "    of it NodeUnpublishVolume",
+    "    of it NodeUnstageVolume",
+    "    of it ControllerUnpublishVolume",
+    "    of it DeleteVolume",
+];
 
 /// What is in a volume.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,14 +116,14 @@ impl Client {
         answer.expect("ControllerGetVolume");
     }
 
-    /// How many volumes a page of at most `max_entries` has.
-    pub(crate) async fn list(&mut self, max_entries: i32) -> usize {
+    /// A page of at most `max_entries` volumes.
+    pub(crate) async fn list(&mut self, max_entries: i32) -> csi::ListVolumesResponse {
         let request = csi::ListVolumesRequest {
             max_entries,
             ..Default::default()
         };
         let answer = self.controller.list_volumes(request).await;
-        answer.expect("ListVolumes").into_inner().entries.len()
+        answer.expect("ListVolumes").into_inner()
     }
 
     pub(crate) async fn snapshot(&mut self, name: &str, volume_id: &str) -> String {
@@ -147,11 +160,15 @@ impl Client {
     /// Brings a volume to a pod at `place`.
     pub(crate) async fn up(&mut self, volume_id: &str, kind: Kind, place: &Path) {
         self.publish_to_node(volume_id, kind).await;
-        let staging = format!("{}-staging", place.display());
-        std::fs::create_dir_all(&staging).expect("a directory");
+        std::fs::create_dir_all(staging(place)).expect("a directory");
+        self.stage(volume_id, kind, place).await;
+        self.publish(volume_id, kind, place).await;
+    }
+
+    async fn stage(&mut self, volume_id: &str, kind: Kind, place: &Path) {
         let request = csi::NodeStageVolumeRequest {
             volume_id: volume_id.to_owned(),
-            staging_target_path: staging.clone(),
+            staging_target_path: staging(place),
             volume_capability: Some(capability(kind)),
             ..Default::default()
         };
@@ -159,9 +176,12 @@ impl Client {
             .node_stage_volume(request)
             .await
             .expect("NodeStageVolume");
+    }
+
+    async fn publish(&mut self, volume_id: &str, kind: Kind, place: &Path) {
         let request = csi::NodePublishVolumeRequest {
             volume_id: volume_id.to_owned(),
-            staging_target_path: staging,
+            staging_target_path: staging(place),
             target_path: place.display().to_string(),
             volume_capability: Some(capability(kind)),
             ..Default::default()
@@ -186,6 +206,12 @@ impl Client {
 
     /// Takes a volume from its pod again.
     pub(crate) async fn down(&mut self, volume_id: &str, place: &Path) {
+        self.unpublish(volume_id, place).await;
+        self.unstage(volume_id, place).await;
+        self.unpublish_from_node(volume_id).await;
+    }
+
+    async fn unpublish(&mut self, volume_id: &str, place: &Path) {
         let request = csi::NodeUnpublishVolumeRequest {
             volume_id: volume_id.to_owned(),
             target_path: place.display().to_string(),
@@ -194,23 +220,77 @@ impl Client {
             .node_unpublish_volume(request)
             .await
             .expect("NodeUnpublishVolume");
+    }
+
+    async fn unstage(&mut self, volume_id: &str, place: &Path) {
         let request = csi::NodeUnstageVolumeRequest {
             volume_id: volume_id.to_owned(),
-            staging_target_path: format!("{}-staging", place.display()),
+            staging_target_path: staging(place),
         };
         self.node
             .node_unstage_volume(request)
             .await
             .expect("NodeUnstageVolume");
-        self.unpublish_from_node(volume_id).await;
     }
 
-    /// The whole life of a volume, without snapshots.
-    pub(crate) async fn cycle(&mut self, name: &str, kind: Kind, place: &Path) {
+    /// The whole life of a volume, without snapshots: how long each of its calls took.
+    pub(crate) async fn cycle(&mut self, name: &str, kind: Kind, place: &Path) -> [Duration; 8] {
+        let mut laps = Laps::begin();
         let id = self.create(name, kind, 64 * MIB).await;
-        self.up(&id, kind, place).await;
-        self.down(&id, place).await;
+        laps.end();
+        self.publish_to_node(&id, kind).await;
+        laps.end();
+        // The kubelet makes it.
+        std::fs::create_dir_all(staging(place)).expect("a directory");
+        laps.restart();
+        self.stage(&id, kind, place).await;
+        laps.end();
+        self.publish(&id, kind, place).await;
+        laps.end();
+        self.unpublish(&id, place).await;
+        laps.end();
+        self.unstage(&id, place).await;
+        laps.end();
+        self.unpublish_from_node(&id).await;
+        laps.end();
         self.delete(&id).await;
+        laps.end();
+        laps.times()
+    }
+}
+
+/// What the orchestrator chooses beside a target.
+fn staging(place: &Path) -> String {
+    format!("{}-staging", place.display())
+}
+
+/// The times of steps that follow each other.
+pub(crate) struct Laps {
+    begin: Instant,
+    times: Vec<Duration>,
+}
+
+impl Laps {
+    pub(crate) fn begin() -> Self {
+        Self {
+            begin: Instant::now(),
+            times: Vec::with_capacity(8),
+        }
+    }
+
+    /// What was done since the last step belongs to none.
+    pub(crate) fn restart(&mut self) {
+        self.begin = Instant::now();
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.times.push(self.begin.elapsed());
+        self.restart();
+    }
+
+    pub(crate) fn times(self) -> [Duration; 8] {
+        let steps = self.times.try_into();
+        steps.expect("eight steps")
     }
 }
 

@@ -62,6 +62,12 @@ impl Process {
         }
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(self.channel.clone())
     }
@@ -78,8 +84,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -123,6 +128,8 @@ impl Identity for Bare {
 }
 
 pub(crate) async fn serve_bare(socket: &str) {
+    // An earlier one may have left it.
+    let _ = fs::remove_file(socket);
     let listener = UnixListener::bind(socket).expect("it listens");
     Server::builder()
         .add_service(IdentityServer::new(Bare))

@@ -1,8 +1,8 @@
 //! How fast and how small the driver is, beside the bare system calls for the same work (`make bench`).
 //!
-//! Every round measures the floor and the driver one after the other, on the same filesystem; the best round counts
-//! for both. Client and driver share the machine. Arguments: parts of the names of the cases to run. `BENCH_ROUNDS` (5)
-//! and `BENCH_DIR` (where temporary files are) can be set.
+//! In every round the floor and the driver take turns, on the same filesystem; the best round counts for both. Client and
+//! driver share the machine. Arguments: parts of the names of the groups to run (probe, start, create, cycle,
+//! many-volumes, many-devices, snapshot, binary). `BENCH_ROUNDS` (5) and `TMPDIR` (where everything is) can be set.
 
 #[path = "../../tests/machine/mod.rs"]
 mod machine;
@@ -16,6 +16,7 @@ mod table;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +37,13 @@ fn main() -> ExitCode {
     };
     let rounds = std::env::var("BENCH_ROUNDS").ok();
     let rounds = rounds.and_then(|it| it.parse().ok()).unwrap_or(5);
-    runtime.block_on(cases::run(rounds, &wanted));
-    ExitCode::SUCCESS
+    runtime.block_on(async {
+        // What a case has made goes away with it, also when it is stopped.
+        let mut terminate = signal(SignalKind::terminate()).expect("signals");
+        tokio::select! {
+            () = cases::run(rounds, &wanted) => ExitCode::SUCCESS,
+            _ = tokio::signal::ctrl_c() => ExitCode::FAILURE,
+            _ = terminate.recv() => ExitCode::FAILURE,
+        }
+    })
 }

@@ -32,6 +32,8 @@ pub(crate) enum Goal {
     Ratio(f64),
     /// Ours, at most; for rates, at least.
     Absolute(f64),
+    /// None: the line explains another one.
+    Nothing,
 }
 
 /// A line of the table: the best of all rounds.
@@ -70,39 +72,47 @@ impl Case {
         }
     }
 
+    pub(crate) fn best_floor(&self) -> Option<f64> {
+        self.floor
+    }
+
     /// Prints the line.
     pub(crate) fn print(&self) {
         let ours = self.ours.unwrap_or(f64::NAN);
         let ratio = self.floor.map(|floor| ours / floor);
-        let (reached, goal) = match self.goal {
-            Goal::Absolute(goal) => (self.reaches(ours, goal), self.unit.show(goal)),
-            Goal::Ratio(goal) => {
-                let ratio = ratio.unwrap_or(f64::NAN);
-                (self.reaches(ratio, goal), format!("{goal} x"))
-            }
-        };
         let sign = if self.unit.more_is_better() {
             ">="
         } else {
             "<="
         };
+        let (reached, goal) = match self.goal {
+            Goal::Nothing => ("", String::new()),
+            Goal::Absolute(goal) => {
+                let goal_text = format!("{sign} {}", self.unit.show(goal));
+                (self.reaches(ours, goal), goal_text)
+            }
+            Goal::Ratio(goal) => {
+                let ratio = ratio.unwrap_or(f64::NAN);
+                (self.reaches(ratio, goal), format!("{sign} {goal} x"))
+            }
+        };
         println!(
-            "{:<52} {:>12} {:>12} {:>7} {:>15}  {}",
+            "{:<52} {:>12} {:>12} {:>7} {:>15}  {reached}",
             self.name,
             self.floor.map_or("-".to_owned(), |it| self.unit.show(it)),
             self.unit.show(ours),
             ratio.map_or("-".to_owned(), |it| format!("{it:.2} x")),
-            format!("{sign} {goal}"),
-            if reached { "yes" } else { "NO" },
+            goal,
         );
     }
 
-    fn reaches(&self, value: f64, goal: f64) -> bool {
-        if self.unit.more_is_better() {
+    fn reaches(&self, value: f64, goal: f64) -> &'static str {
+        let reached = if self.unit.more_is_better() {
             value >= goal
         } else {
             value <= goal
-        }
+        };
+        if reached { "yes" } else { "NO" }
     }
 }
 
@@ -130,6 +140,10 @@ impl Times {
         let result = work.await;
         self.0.push(begin.elapsed());
         result
+    }
+
+    pub(crate) fn add(&mut self, time: Duration) {
+        self.0.push(time);
     }
 
     /// The median, in milliseconds.
