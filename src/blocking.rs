@@ -23,10 +23,16 @@ pub fn spawn<T: Send + 'static>(
 pub async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
-    if ON_OWN_THREAD.try_with(|()| ()).is_ok() {
+    if is_allowed() {
         return Ok(work());
     }
     spawn_blocking(work).await
+}
+
+/// Whether this is an operation's thread, on which nobody else waits.
+#[must_use]
+pub fn is_allowed() -> bool {
+    ON_OWN_THREAD.try_with(|()| ()).is_ok()
 }
 
 #[cfg(test)]

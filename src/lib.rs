@@ -15,7 +15,6 @@ pub mod health;
 pub mod host;
 pub mod in_flight;
 pub mod kubelet;
-pub mod kubernetes;
 pub mod metrics;
 pub mod node;
 pub mod rpc;

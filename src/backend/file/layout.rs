@@ -109,8 +109,13 @@ impl Directory {
 
     /// Removes a name, durably; absent is fine.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        self.remove_unsynced(name)?;
+        self.sync()
+    }
+
+    fn remove_unsynced(&self, name: &str) -> io::Result<()> {
         match unlinkat(&self.0, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => self.sync(),
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -118,7 +123,8 @@ impl Directory {
     /// Puts a nameless file in place of what may have its name.
     pub(super) fn replace(&self, file: &File, name: &str) -> io::Result<()> {
         let new = format!("{name}.new");
-        self.remove(&new)?;
+        // What an earlier attempt left; should a power cut bring it back, the next one removes it again.
+        self.remove_unsynced(&new)?;
         self.link_unsynced(file, &new)?;
         rustix::fs::renameat(&self.0, &new, &self.0, name)?;
         self.sync()

@@ -10,7 +10,11 @@ use crate::backend::{BackendError, Result};
 use crate::volume::{Digest, Node, NodeId};
 
 impl Store {
+    /// Every start of a node plugin registers its node, so what is known already needs no second sync.
     pub(super) fn register_node(&self, node: &Node) -> Result<()> {
+        if self.node(&node.id).is_ok_and(|known| known == *node) {
+            return Ok(());
+        }
         let action = || format!("register node {}", node.id);
         let text =
             serde_json::to_vec(node).map_err(|error| BackendError::other(action(), error))?;

@@ -27,14 +27,10 @@ pub(super) fn look(kubelet: &KubeletDir, path: &TargetPath) -> Result<Spot> {
         Err(error) if is_dead(error) => return Ok(Spot::Broken(error.to_string())),
         Err(error) => return Err(HostError::failed(format!("look at {path}"), error)),
     };
-    let kind = FileType::from_raw_mode(shown.stx_mode.into());
     if !shown.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-        return Ok(match kind {
-            FileType::Directory => Spot::Directory,
-            _ => Spot::File,
-        });
+        return Ok(no_mount(&shown));
     }
-    if kind == FileType::BlockDevice {
+    if kind(&shown) == FileType::BlockDevice {
         return Ok(Spot::Mount(device_node(&shown)));
     }
     match filesystem(&found, &shown) {
@@ -44,6 +40,29 @@ pub(super) fn look(kubelet: &KubeletDir, path: &TargetPath) -> Result<Spot> {
             format!("look at the mount {path}"),
             error,
         )),
+    }
+}
+
+/// What is at `path` where nothing is mounted; `None` where something may be, which only [`look`] can tell. Never waits for
+/// a dead disk.
+pub(super) fn look_unmounted(kubelet: &KubeletDir, path: &TargetPath) -> Option<Spot> {
+    let Some(found) = kubelet.find_unmounted(path).ok()? else {
+        return Some(Spot::Absent);
+    };
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let shown = statx(&found, "", flags, StatxFlags::BASIC_STATS).ok()?;
+    let is_mount = shown.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    (!is_mount).then(|| no_mount(&shown))
+}
+
+fn kind(shown: &Statx) -> FileType {
+    FileType::from_raw_mode(shown.stx_mode.into())
+}
+
+fn no_mount(shown: &Statx) -> Spot {
+    match kind(shown) {
+        FileType::Directory => Spot::Directory,
+        _ => Spot::File,
     }
 }
 
@@ -133,4 +152,35 @@ fn device_of(found: &OwnedFd, shown: &Statx) -> std::result::Result<Option<Devic
         major: rustix::fs::major(node.st_rdev),
         minor: rustix::fs::minor(node.st_rdev),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a look shows, without and with the patience for a dead disk.
+    fn looks(root: &Path, path: &Path) -> (Option<Spot>, Option<Spot>) {
+        let kubelet = KubeletDir::open(root).expect("it opens");
+        let path = TargetPath::parse(root, &path.display().to_string()).expect("a path");
+        (look_unmounted(&kubelet, &path), look(&kubelet, &path).ok())
+    }
+
+    #[test]
+    fn a_mount_is_left_to_those_who_may_wait() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (directory, file) = (root.path().join("directory"), root.path().join("file"));
+        std::fs::create_dir(&directory).expect("a directory");
+        std::fs::write(&file, "").expect("a file");
+        let absent = root.path().join("directory/absent");
+        for (path, spot) in [
+            (directory, Spot::Directory),
+            (file, Spot::File),
+            (absent, Spot::Absent),
+        ] {
+            let expected = (Some(spot.clone()), Some(spot));
+            assert_eq!(looks(root.path(), &path), expected);
+        }
+        let mount = looks(Path::new("/"), Path::new("/proc"));
+        assert!(matches!(mount, (None, Some(Spot::Mount(_)))), "{mount:?}");
+    }
 }

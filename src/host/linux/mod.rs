@@ -80,23 +80,6 @@ impl LinuxHost {
         })
     }
 
-    /// The places that the ledger knows and that are mount points now, as far as the kernel answers: one that hangs is there.
-    pub async fn published(&self) -> Vec<(VolumeId, TargetPath)> {
-        let mut there = Vec::new();
-        for (id, target) in self.noted().await {
-            match self.look(&target.path).await {
-                Ok(Spot::Absent | Spot::Directory | Spot::File) => {}
-                Ok(Spot::Mount(_) | Spot::Broken(_)) | Err(_) => there.push((id, target.path)),
-            }
-        }
-        there
-    }
-
-    /// Everything that the ledger knows.
-    pub async fn noted(&self) -> Vec<(VolumeId, Target)> {
-        self.with_ledger(Ledger::all).await.unwrap_or_default()
-    }
-
     /// Runs what may block on a thread of its own.
     async fn run<T: Send + 'static>(
         &self,
@@ -122,6 +105,12 @@ fn join<T>(joined: std::result::Result<Result<T>, tokio::task::JoinError>) -> Re
 #[async_trait]
 impl Host for LinuxHost {
     async fn look(&self, path: &TargetPath) -> Result<Spot> {
+        // Most looks are at places where nothing is mounted; they need no thread that may be given up.
+        if blocking::is_allowed()
+            && let Some(spot) = look::look_unmounted(&self.kubelet, path)
+        {
+            return Ok(spot);
+        }
         let (kubelet, at) = (self.kubelet.clone(), path.clone());
         let work = move || look::look(&kubelet, &at);
         self.bounded.run("look", path, work).await

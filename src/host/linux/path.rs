@@ -14,6 +14,11 @@ use super::LinuxHostError;
 use crate::host::{HostError, Result};
 use crate::volume::TargetPath;
 
+/// How every path is resolved.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
 /// A handle of the kubelet's directory.
 pub(super) struct KubeletDir {
     root: OwnedFd,
@@ -42,6 +47,17 @@ impl KubeletDir {
     /// The path itself, topmost mount included; `None` when it does not exist.
     pub(super) fn find(&self, path: &TargetPath) -> Result<Option<OwnedFd>> {
         self.resolve(path, path.relative())
+    }
+
+    /// As [`Self::find`], but an error where a mount is on the way or at the end: the kernel stops before it, so that no
+    /// dead disk behind it is met.
+    pub(super) fn find_unmounted(&self, path: &TargetPath) -> rustix::io::Result<Option<OwnedFd>> {
+        let resolve = BENEATH | ResolveFlags::NO_XDEV;
+        match open_below(&self.root, path.relative(), OFlags::PATH, resolve) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The path itself, which must exist.
@@ -122,7 +138,15 @@ impl KubeletDir {
 }
 
 fn beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    open_below(root, path, flags, BENEATH)
+}
+
+fn open_below(
+    root: &OwnedFd,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     openat2(root, path, flags, Mode::empty(), resolve)
 }
