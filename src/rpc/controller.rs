@@ -17,7 +17,7 @@ use crate::csi::controller_service_capability::{Rpc, Type, rpc};
 use crate::csi::validate_volume_capabilities_response::Confirmed;
 use crate::error_chain;
 use crate::in_flight::{Claim, InFlight, Need};
-use crate::volume::{SnapshotId, Source, VolumeId};
+use crate::volume::{Shown, SnapshotId, Source, VolumeId};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -79,7 +79,7 @@ impl ControllerService {
 
 #[tonic::async_trait]
 impl Service for ControllerService {
-    #[instrument(skip_all, fields(name = %request.get_ref().name), err(level = "warn"))]
+    #[instrument(skip_all, fields(name = %Shown(&request.get_ref().name)), err(level = "warn"))]
     async fn create_volume(
         &self,
         request: Request<csi::CreateVolumeRequest>,
@@ -100,7 +100,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id)), err(level = "warn"))]
     async fn delete_volume(
         &self,
         request: Request<csi::DeleteVolumeRequest>,
@@ -117,7 +117,7 @@ impl Service for ControllerService {
         Ok(Response::new(csi::DeleteVolumeResponse {}))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, node_id = %request.get_ref().node_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), node_id = %Shown(&request.get_ref().node_id)), err(level = "warn"))]
     async fn controller_publish_volume(
         &self,
         request: Request<csi::ControllerPublishVolumeRequest>,
@@ -144,7 +144,7 @@ impl Service for ControllerService {
         ))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, node_id = %request.get_ref().node_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), node_id = %Shown(&request.get_ref().node_id)), err(level = "warn"))]
     async fn controller_unpublish_volume(
         &self,
         request: Request<csi::ControllerUnpublishVolumeRequest>,
@@ -163,7 +163,7 @@ impl Service for ControllerService {
         Ok(Response::new(csi::ControllerUnpublishVolumeResponse {}))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id)), err(level = "warn"))]
     async fn validate_volume_capabilities(
         &self,
         request: Request<csi::ValidateVolumeCapabilitiesRequest>,
@@ -246,7 +246,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id)), err(level = "warn"))]
     async fn controller_get_volume_health(
         &self,
         request: Request<csi::ControllerGetVolumeHealthRequest>,
@@ -299,7 +299,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(name = %request.get_ref().name, volume_id = %request.get_ref().source_volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(name = %Shown(&request.get_ref().name), volume_id = %Shown(&request.get_ref().source_volume_id)), err(level = "warn"))]
     async fn create_snapshot(
         &self,
         request: Request<csi::CreateSnapshotRequest>,
@@ -334,7 +334,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(snapshot_id = %request.get_ref().snapshot_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(snapshot_id = %Shown(&request.get_ref().snapshot_id)), err(level = "warn"))]
     async fn delete_snapshot(
         &self,
         request: Request<csi::DeleteSnapshotRequest>,
@@ -389,7 +389,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(snapshot_id = %request.get_ref().snapshot_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(snapshot_id = %Shown(&request.get_ref().snapshot_id)), err(level = "warn"))]
     async fn get_snapshot(
         &self,
         request: Request<csi::GetSnapshotRequest>,
@@ -404,7 +404,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id)), err(level = "warn"))]
     async fn controller_expand_volume(
         &self,
         request: Request<csi::ControllerExpandVolumeRequest>,
@@ -434,7 +434,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id)), err(level = "warn"))]
     async fn controller_get_volume(
         &self,
         request: Request<csi::ControllerGetVolumeRequest>,
@@ -451,7 +451,7 @@ impl Service for ControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id)), err(level = "warn"))]
     async fn controller_modify_volume(
         &self,
         request: Request<csi::ControllerModifyVolumeRequest>,

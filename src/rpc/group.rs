@@ -11,7 +11,7 @@ use crate::csi;
 use crate::csi::group_controller_server::GroupController;
 use crate::csi::group_controller_service_capability::{Rpc, Type, rpc};
 use crate::in_flight::{InFlight, Need};
-use crate::volume::{GroupSnapshotId, VolumeId};
+use crate::volume::{GroupSnapshotId, Shown, VolumeId};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -48,7 +48,7 @@ impl GroupController for GroupControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(name = %request.get_ref().name), err(level = "warn"))]
+    #[instrument(skip_all, fields(name = %Shown(&request.get_ref().name)), err(level = "warn"))]
     async fn create_volume_group_snapshot(
         &self,
         request: Request<csi::CreateVolumeGroupSnapshotRequest>,
@@ -71,7 +71,7 @@ impl GroupController for GroupControllerService {
         }))
     }
 
-    #[instrument(skip_all, fields(group_snapshot_id = %request.get_ref().group_snapshot_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(group_snapshot_id = %Shown(&request.get_ref().group_snapshot_id)), err(level = "warn"))]
     async fn delete_volume_group_snapshot(
         &self,
         request: Request<csi::DeleteVolumeGroupSnapshotRequest>,
@@ -92,7 +92,7 @@ impl GroupController for GroupControllerService {
         Ok(done)
     }
 
-    #[instrument(skip_all, fields(group_snapshot_id = %request.get_ref().group_snapshot_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(group_snapshot_id = %Shown(&request.get_ref().group_snapshot_id)), err(level = "warn"))]
     async fn get_volume_group_snapshot(
         &self,
         request: Request<csi::GetVolumeGroupSnapshotRequest>,

@@ -18,7 +18,7 @@ use crate::node::{
     ExpandVolume, HealthPaths, NodePlugin, PublishVolume, StageVolume, Stats, UnpublishVolume,
     UnstageVolume, Usage,
 };
-use crate::volume::{NodeId, TargetPath, Topology, VolumeId};
+use crate::volume::{NodeId, Shown, TargetPath, Topology, VolumeId};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -106,7 +106,7 @@ impl NodeService {
 
 #[tonic::async_trait]
 impl Node for NodeService {
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, staging_target_path = %request.get_ref().staging_target_path), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), staging_target_path = %Shown(&request.get_ref().staging_target_path)), err(level = "warn"))]
     async fn node_stage_volume(
         &self,
         request: Request<csi::NodeStageVolumeRequest>,
@@ -130,7 +130,7 @@ impl Node for NodeService {
         Ok(Response::new(csi::NodeStageVolumeResponse {}))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, staging_target_path = %request.get_ref().staging_target_path), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), staging_target_path = %Shown(&request.get_ref().staging_target_path)), err(level = "warn"))]
     async fn node_unstage_volume(
         &self,
         request: Request<csi::NodeUnstageVolumeRequest>,
@@ -151,7 +151,7 @@ impl Node for NodeService {
         Ok(Response::new(csi::NodeUnstageVolumeResponse {}))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, target_path = %request.get_ref().target_path), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), target_path = %Shown(&request.get_ref().target_path)), err(level = "warn"))]
     async fn node_publish_volume(
         &self,
         request: Request<csi::NodePublishVolumeRequest>,
@@ -181,7 +181,7 @@ impl Node for NodeService {
         Ok(Response::new(csi::NodePublishVolumeResponse {}))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, target_path = %request.get_ref().target_path), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), target_path = %Shown(&request.get_ref().target_path)), err(level = "warn"))]
     async fn node_unpublish_volume(
         &self,
         request: Request<csi::NodeUnpublishVolumeRequest>,
@@ -201,7 +201,7 @@ impl Node for NodeService {
         Ok(Response::new(csi::NodeUnpublishVolumeResponse {}))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, volume_path = %request.get_ref().volume_path), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), volume_path = %Shown(&request.get_ref().volume_path)), err(level = "warn"))]
     async fn node_get_volume_stats(
         &self,
         request: Request<csi::NodeGetVolumeStatsRequest>,
@@ -221,7 +221,7 @@ impl Node for NodeService {
         }))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id)), err(level = "warn"))]
     async fn node_get_volume_health(
         &self,
         request: Request<csi::NodeGetVolumeHealthRequest>,
@@ -258,7 +258,7 @@ impl Node for NodeService {
         }))
     }
 
-    #[instrument(skip_all, fields(volume_id = %request.get_ref().volume_id, volume_path = %request.get_ref().volume_path), err(level = "warn"))]
+    #[instrument(skip_all, fields(volume_id = %Shown(&request.get_ref().volume_id), volume_path = %Shown(&request.get_ref().volume_path)), err(level = "warn"))]
     async fn node_expand_volume(
         &self,
         request: Request<csi::NodeExpandVolumeRequest>,

@@ -54,7 +54,8 @@ impl Endpoint {
     /// Reads `unix:///path` (CSI 1.13, "CSI_ENDPOINT").
     pub fn parse(endpoint: &str) -> Result<Self, EndpointError> {
         let path = endpoint.strip_prefix("unix://");
-        match path.filter(|path| path.starts_with('/') && !path.ends_with('/')) {
+        let is_file = |path: &&str| !path.ends_with('/') && Path::new(path).file_name().is_some();
+        match path.filter(|path| path.starts_with('/')).filter(is_file) {
             Some(path) => Ok(Self(path.into())),
             None => Err(EndpointError::Malformed(endpoint.to_owned())),
         }
@@ -208,6 +209,7 @@ mod tests {
             "tcp://[::]:1",
             "/run/csi.sock",
             "unix:///run/",
+            "unix:///run/..",
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
         }

@@ -18,6 +18,7 @@ use crate::in_flight::OperationPending;
 use crate::node::{
     ExpandError, PublishError, StageError, StatsError, UnpublishError, UnstageError,
 };
+use crate::volume::Shown;
 
 /// Gives an error type its code and, as the message, the whole chain of causes.
 macro_rules! codes {
@@ -219,7 +220,7 @@ fn expand(error: &ExpandError) -> Code {
 
 /// The object that a well-formed request names does not exist.
 pub(super) fn not_found(kind: &str, id: &str) -> Status {
-    Status::not_found(format!("{kind} {id} does not exist"))
+    Status::not_found(format!("{kind} {} does not exist", Shown(id)))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ const MAX_STRING: usize = 128;
 
 /// The name that the CO gives a volume, a snapshot or a group: its idempotency key. Never used as a file name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
 /// Why a string is no [`Name`].
@@ -53,6 +53,21 @@ impl Name {
     }
 }
 
+/// A record is no way round the parser.
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::parse(&name)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -67,8 +82,23 @@ macro_rules! derived_id {
     ($(#[$doc:meta])* $id:ident, $prefix:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(transparent)]
+        #[serde(try_from = "String", into = "String")]
         pub struct $id(String);
+
+        /// A record is no way round the parser.
+        impl TryFrom<String> for $id {
+            type Error = &'static str;
+
+            fn try_from(id: String) -> Result<Self, Self::Error> {
+                Self::parse(&id).ok_or("an id is not of our making")
+            }
+        }
+
+        impl From<$id> for String {
+            fn from(id: $id) -> Self {
+                id.0
+            }
+        }
 
         impl $id {
             /// The id that belongs to `name`: always the same one.
@@ -121,13 +151,31 @@ impl SnapshotId {
 
 /// Identifies a node of the cluster, as its node plugin reports it: at most 128 bytes, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct NodeId(Name);
+
+/// A record is no way round the parser.
+impl TryFrom<String> for NodeId {
+    type Error = NameError;
+
+    fn try_from(id: String) -> Result<Self, Self::Error> {
+        Self::parse(&id)
+    }
+}
+
+impl From<NodeId> for String {
+    fn from(id: NodeId) -> Self {
+        id.0.into()
+    }
+}
 
 impl NodeId {
     /// Checks a node id.
     pub fn parse(id: &str) -> Result<Self, NameError> {
-        Name::parse(id).map(Self)
+        match id.chars().find(|c| c.is_control()) {
+            Some(control) => Err(NameError::Control(control.into())),
+            None => Name::parse(id).map(Self),
+        }
     }
 
     /// The id as it goes over the wire.

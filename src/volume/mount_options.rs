@@ -17,7 +17,7 @@ impl MountFlags {
     /// Takes the flags out of a request; each may hold several options separated by commas.
     #[must_use]
     pub fn new(flags: &[String]) -> Self {
-        let options = flags.iter().flat_map(|flag| flag.split(',')).map(str::trim);
+        let options = flags.iter().flat_map(|flag| split(flag)).map(str::trim);
         Self(
             options
                 .filter(|option| !option.is_empty())
@@ -25,6 +25,15 @@ impl MountFlags {
                 .collect(),
         )
     }
+}
+
+/// At the commas, but for those between quotes: SELinux contexts have some.
+fn split(flag: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    flag.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    })
 }
 
 impl fmt::Debug for MountFlags {
@@ -64,7 +73,7 @@ impl fmt::Debug for MountOptions {
 
 /// A mount option that we do not pass on.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("mount option {option:?} is not allowed for {fs}; allowed are {allowed}")]
+#[error("mount option {option} is not allowed for {fs}; allowed are {allowed}")]
 pub struct MountOptionError {
     option: String,
     fs: FsType,
@@ -169,7 +178,7 @@ fn filesystem_option(fs: FsType, flag: &str) -> Result<(String, Option<String>),
     let known = table(fs).chain(COMMON).find(|(name, _)| *name == key);
     let allowed = known.is_some_and(|(_, takes)| accepts(*takes, value));
     allowed
-        .then(|| (key.to_owned(), value.map(str::to_owned)))
+        .then(|| (key.to_owned(), value.map(unquoted)))
         .ok_or_else(|| refused(fs, key))
 }
 
@@ -201,12 +210,57 @@ fn is_number(value: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// The kernel takes off quotes from a line of options, but not from a single value.
+fn unquoted(value: &str) -> String {
+    let inner = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    inner.unwrap_or(value).to_owned()
+}
+
 fn is_context(value: &str) -> bool {
-    let plain = value.trim_matches('"');
+    let plain = unquoted(value);
     (1..=256).contains(&plain.len())
         && plain
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"_:.,-".contains(&b))
+}
+
+/// Options that users ask for, and that are refused by name.
+const KNOWN: &[&str] = &[
+    "_netdev",
+    "async",
+    "auto",
+    "barrier",
+    "bind",
+    "data",
+    "dev",
+    "grpquota",
+    "loop",
+    "noauto",
+    "nobarrier",
+    "nofail",
+    "noload",
+    "norecovery",
+    "nouser",
+    "pquota",
+    "prjquota",
+    "quota",
+    "rbind",
+    "remount",
+    "subvol",
+    "suid",
+    "user",
+    "users",
+    "usrquota",
+];
+
+/// An option is named if it is one that the kernel or mount(8) know: anything else may be a secret in the wrong place.
+fn name(key: &str) -> &str {
+    let mut tables = FsType::ALL.into_iter().flat_map(table).chain(COMMON);
+    if KNOWN.contains(&key) || tables.any(|(name, _)| *name == key) {
+        key
+    } else {
+        "(not shown, because it is unknown)"
+    }
 }
 
 /// Names the key only: a value may be sensitive.
@@ -219,7 +273,7 @@ fn refused(fs: FsType, key: &str) -> MountOptionError {
         .collect::<Vec<_>>()
         .join(", ");
     MountOptionError {
-        option: key.chars().take(32).collect(),
+        option: name(key).to_owned(),
         fs,
         allowed,
     }
@@ -286,8 +340,28 @@ mod tests {
 
     #[test]
     fn debug_and_errors_never_show_a_value() {
-        let flags = MountFlags::new(&["password=CANARY".to_owned()]);
-        let error = MountOptions::parse(FsType::Xfs, &flags).unwrap_err();
-        assert!(!format!("{flags:?} {error} {error:?}").contains("CANARY"));
+        for flag in ["password=CANARY", "CANARY", "commit=CANARY", "CANARY=1"] {
+            let flags = MountFlags::new(&[flag.to_owned()]);
+            let error = MountOptions::parse(FsType::Ext4, &flags).unwrap_err();
+            assert!(!format!("{flags:?} {error} {error:?}").contains("CANARY"));
+        }
+        let error = parse(FsType::Ext4, "commit=no").unwrap_err();
+        assert!(error.to_string().contains("commit"), "{error}");
+    }
+
+    /// The kubelet gives a pod's context with two categories, as one quoted option.
+    #[test]
+    fn a_context_keeps_its_commas_and_loses_its_quotes() {
+        let context = "system_u:object_r:container_file_t:s0:c1,c2";
+        let options = parse(
+            FsType::Ext4,
+            &format!("noatime,context=\"{context}\",discard"),
+        );
+        let expected = [
+            ("context".to_owned(), Some(context.to_owned())),
+            ("discard".to_owned(), None),
+        ];
+        assert_eq!(options.unwrap().filesystem, expected);
+        assert!(parse(FsType::Ext4, "context=\"a,discard").is_err());
     }
 }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Shown;
+
 /// How the space of a volume is provided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,7 +53,7 @@ pub struct SettingsPatch {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingsError {
     /// A key that we do not know.
-    #[error("unknown parameter {0:?}; known are provisioning, readAheadKiB and directIo")]
+    #[error("unknown parameter {0}; known are provisioning, readAheadKiB and directIo")]
     UnknownKey(String),
     /// A value that the key does not take.
     #[error("parameter {key} does not take {value:?}, but {takes}")]
@@ -78,7 +80,7 @@ impl SettingsPatch {
                 "readAheadKiB" => patch.read_ahead_kib = Some(read_ahead(value)?),
                 "directIo" => patch.direct_io = Some(direct_io(value)?),
                 key if key.starts_with("csi.storage.k8s.io/") => {}
-                _ => return Err(SettingsError::UnknownKey(key.clone())),
+                key => return Err(SettingsError::UnknownKey(Shown(key).to_string())),
             }
         }
         Ok(patch)

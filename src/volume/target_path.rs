@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
+use super::Shown;
+
 /// A path strictly below the kubelet's directory: absolute, without `.` and `..`, kept relative to that directory.
 ///
 /// This is the lexical half of the check; the host resolves the path beneath the directory's handle, without symlinks.
@@ -18,16 +20,16 @@ pub struct TargetPath {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TargetPathError {
     /// Not absolute.
-    #[error("{0:?} is not an absolute path")]
+    #[error("{0} is not an absolute path")]
     Relative(String),
     /// Longer than the system's limit.
     #[error("the path has {0} bytes, the system allows 4095")]
     TooLong(usize),
-    /// With `..`, `.` or a zero byte in it.
-    #[error("{0:?} is not a plain path")]
+    /// With `..`, `.` or a control character in it.
+    #[error("{0} is not a plain path")]
     NotPlain(String),
     /// Elsewhere.
-    #[error("{path:?} is not below the kubelet's directory {root:?} (--kubelet-dir)")]
+    #[error("{path} is not below the kubelet's directory {root:?} (--kubelet-dir)")]
     Outside {
         /// The path.
         path: String,
@@ -39,19 +41,21 @@ pub enum TargetPathError {
 impl TargetPath {
     /// Checks `path`, which must lie below `root`.
     pub fn parse(root: &Path, path: &str) -> Result<Self, TargetPathError> {
-        if !path.starts_with('/') {
-            return Err(TargetPathError::Relative(path.to_owned()));
-        }
         if path.len() > 4095 {
             return Err(TargetPathError::TooLong(path.len()));
         }
-        if path.contains('\0') || path.split('/').any(|part| part == "." || part == "..") {
-            return Err(TargetPathError::NotPlain(path.to_owned()));
+        let shown = || Shown(path).to_string();
+        if !path.starts_with('/') {
+            return Err(TargetPathError::Relative(shown()));
+        }
+        let dots = path.split('/').any(|part| part == "." || part == "..");
+        if dots || path.contains(char::is_control) {
+            return Err(TargetPathError::NotPlain(shown()));
         }
         let relative = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
         if relative.components().next().is_none() {
             return Err(TargetPathError::Outside {
-                path: path.to_owned(),
+                path: shown(),
                 root: root.to_owned(),
             });
         }
@@ -121,6 +125,7 @@ mod tests {
             "/var/lib/kubelet/../x",
             "/var/lib/kubelet/a/./b",
             "/var/lib/kubelet/a\0b",
+            "/var/lib/kubelet/a\nb",
         ] {
             assert!(parse(path).is_err(), "{path:?}");
         }

@@ -5,7 +5,9 @@ use super::{InvalidRequest, Result};
 use crate::csi;
 use crate::csi::volume_capability::access_mode::Mode;
 use crate::csi::volume_capability::{AccessType as Wire, MountVolume};
-use crate::volume::{AccessMode, AccessType, Capability, FsType, MountCapability, MountFlags};
+use crate::volume::{
+    AccessMode, AccessType, Capability, FsType, MountCapability, MountFlags, Shown,
+};
 
 /// At least one capability.
 pub(in crate::rpc) fn capabilities(list: &[csi::VolumeCapability]) -> Result<Vec<Capability>> {
@@ -78,6 +80,7 @@ fn fs_type(name: &str) -> Result<Option<FsType>> {
     if name.is_empty() {
         return Ok(None);
     }
-    let known = FsType::parse(name).ok_or_else(|| InvalidRequest::FsType(name.to_owned()))?;
+    let known =
+        FsType::parse(name).ok_or_else(|| InvalidRequest::FsType(Shown(name).to_string()))?;
     Ok(Some(known))
 }

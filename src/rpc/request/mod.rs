@@ -12,7 +12,8 @@ use thiserror::Error;
 use crate::csi;
 use crate::volume::{
     CapacityError, CapacityRange, GroupSnapshotId, NameError, NodeId, Secrets, SettingsError,
-    SettingsPatch, SnapshotId, Source, TargetPathError, Topology, TopologyRequirement, VolumeId,
+    SettingsPatch, Shown, SnapshotId, Source, TargetPathError, Topology, TopologyRequirement,
+    VolumeId,
 };
 
 pub(super) use capability::{capabilities, capability, optional_capability};
@@ -49,7 +50,7 @@ pub(super) enum InvalidRequest {
         #[source]
         source: TargetPathError,
     },
-    #[error("filesystem {0:?} is not supported; ext4, xfs and btrfs are")]
+    #[error("filesystem {0} is not supported; ext4, xfs and btrfs are")]
     FsType(String),
     #[error("access mode {0} is unknown")]
     AccessMode(i32),
@@ -59,7 +60,7 @@ pub(super) enum InvalidRequest {
     MountGroup,
     #[error("{field} is negative ({value})")]
     Negative { field: &'static str, value: i64 },
-    #[error("{field} holds {value:?}; {allowed}")]
+    #[error("{field} holds {value}; {allowed}")]
     Value {
         field: &'static str,
         value: String,
@@ -112,7 +113,7 @@ pub(super) fn no_parameters(parameters: &HashMap<String, String>) -> Result<()> 
         None => Ok(()),
         Some(key) => Err(InvalidRequest::Value {
             field: "parameters",
-            value: key.chars().take(64).collect(),
+            value: Shown(key).to_string(),
             allowed: "snapshots take no parameters",
         }),
     }
