@@ -5,9 +5,10 @@ CACHE := .cache
 BIN := $(CACHE)/bin
 RESULTS := $(CACHE)/results
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 export CARGO_NET_RETRY := 10
 
-.PHONY: help run build test test-rust test-go test-sanity crash bench lint prerequisites clean
+.PHONY: help run build test test-rust test-go test-sanity crash bench fuzz-smoke lint prerequisites clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 20
@@ -39,6 +40,9 @@ crash: prerequisites ## Kill the driver, cut the power, damage volumes (CRASH_LI
 bench: prerequisites ## Measure the driver beside the bare system calls (ARGS="probe create", BENCH_ROUNDS)
 	cargo bench --quiet --bench driver -- $(ARGS)
 
+fuzz-smoke: prerequisites $(BIN)/cargo-fuzz ## Let each fuzz target search for 30 s (FUZZ_SECONDS)
+	scripts/fuzz-smoke.sh $(abspath $(BIN))/cargo-fuzz
+
 $(BIN)/csi-sanity: sanity/go.mod sanity/go.sum
 	cd sanity && go build -o ../$@ github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity
 
@@ -58,6 +62,9 @@ lint: prerequisites $(BIN)/cargo-deny ## Check format, lints, documentation, dep
 
 $(BIN)/cargo-deny:
 	cargo install --quiet --locked --root $(CACHE) cargo-deny@$(CARGO_DENY_VERSION)
+
+$(BIN)/cargo-fuzz:
+	cargo install --quiet --locked --root $(CACHE) cargo-fuzz@$(CARGO_FUZZ_VERSION)
 
 prerequisites: ## Install what is missing of Debian's packages (root), or name the command
 	@scripts/prerequisites.sh

@@ -5,7 +5,7 @@ set -euo pipefail
 # command -> package
 tools=(
 	mkfs.ext4:e2fsprogs e2fsck:e2fsprogs resize2fs:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
-	mount:mount losetup:mount shellcheck:shellcheck cc:gcc
+	mount:mount losetup:mount shellcheck:shellcheck cc:gcc g++:g++
 )
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -11,6 +11,8 @@ pub mod controller;
 pub mod csi;
 pub mod demo;
 mod error_chain;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub mod host;
 pub mod in_flight;

@@ -121,7 +121,11 @@ fn read_path(path: &Path, sink: &mut impl Sink) -> Result<(), InputError> {
     Ok(())
 }
 
-fn read(path: &Path, mut input: impl BufRead, sink: &mut impl Sink) -> Result<(), InputError> {
+pub(super) fn read(
+    path: &Path,
+    mut input: impl BufRead,
+    sink: &mut impl Sink,
+) -> Result<(), InputError> {
     let failed = |source| InputError::Read {
         path: path.to_owned(),
         source,

@@ -3,6 +3,7 @@
 //! Objects are changed only where the translation changes them: order, foreign documents and fields that our types do not
 //! know stay as they are. A `List` in JSON is read item by item, however long it is.
 
+pub(crate) mod bytes;
 mod input;
 mod loss;
 mod object;

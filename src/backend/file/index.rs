@@ -14,7 +14,7 @@ use crate::volume::{
 /// The record of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct GroupRecord {
+pub(crate) struct GroupRecord {
     pub(super) id: GroupSnapshotId,
     pub(super) name: Name,
     pub(super) members: Vec<SnapshotId>,

@@ -27,7 +27,7 @@ mod nodes;
 mod open;
 mod pool;
 mod publish;
-mod record;
+pub(crate) mod record;
 mod snapshot;
 mod templates;
 
@@ -51,6 +51,7 @@ use crate::volume::{
     Settings, Snapshot, SnapshotId, StorageHealth, Topology, Volume, VolumeId,
 };
 
+pub(crate) use index::GroupRecord;
 pub use open::OpenError;
 
 /// Which half of the driver uses the directory.

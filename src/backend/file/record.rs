@@ -23,7 +23,7 @@ const MAX_LENGTH: usize = 64 << 10;
 
 /// Why a record cannot be used.
 #[derive(Debug, Error)]
-pub(super) enum RecordError {
+pub(crate) enum RecordError {
     #[error("it has no record")]
     Missing,
     #[error("its record is of format {0}, which is newer than this driver; use a newer driver")]
@@ -80,16 +80,21 @@ pub(super) fn write_hint(file: &File, hint: LoopHint) -> io::Result<()> {
     Ok(fsetxattr(file, HINT, text.as_bytes(), XattrFlags::empty())?)
 }
 
-fn encode<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
+pub(crate) fn encode<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(record).map_err(io::Error::other)?;
-    let mut bytes = Vec::with_capacity(HEAD + json.len());
-    bytes.push(VERSION);
-    bytes.extend(crc32c::crc32c(&json).to_le_bytes());
-    bytes.extend(json);
-    Ok(bytes)
+    Ok(seal(&json))
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+/// JSON with its version and checksum.
+pub(crate) fn seal(json: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD + json.len());
+    bytes.push(VERSION);
+    bytes.extend(crc32c::crc32c(json).to_le_bytes());
+    bytes.extend(json);
+    bytes
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
     let damaged = |why: &str| RecordError::Damaged(why.to_owned());
     let version = *bytes.first().ok_or_else(|| damaged("it is empty"))?;
     if version == 0 {

@@ -18,7 +18,7 @@ pub(crate) mod mkfs;
 mod mount;
 mod mount_setattr;
 mod path;
-mod probe;
+pub(crate) mod probe;
 
 use std::io;
 use std::path::{Path, PathBuf};

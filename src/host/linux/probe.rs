@@ -53,7 +53,7 @@ fn read_with(device: &Device, flags: OFlags) -> io::Result<Vec<u8>> {
     Ok(memory[start..start + length].to_vec())
 }
 
-fn recognise(head: &[u8]) -> Probed {
+pub(crate) fn recognise(head: &[u8]) -> Probed {
     let known = [btrfs(head), xfs(head), ext4(head)];
     let mut found = known.into_iter().flatten();
     match (found.next(), found.next()) {
