@@ -5,11 +5,15 @@ HELM := $(BIN)/helm
 $(HELM): deploy/test/go.mod deploy/test/go.sum
 	cd deploy/test && go build -o ../../$@ helm.sh/helm/v4/cmd/helm
 
-.PHONY: deploy-render test-deploy
+.PHONY: deploy-render test-deploy docs-commands
 
 deploy-render: ## Render deploy/kustomize from the chart
 	cd deploy/test && go run ./cmd/render
 
-test-deploy: ## Test what the chart renders, against the driver and the sidecars' own flags (UPDATE=-update: golden files)
+test-deploy: $(HELM) ## Test chart, dashboard, alerts and documents against driver and sidecars (UPDATE=-update: golden files)
 	cargo build --quiet
-	set -o pipefail; cd deploy/test && go test -v ./... $(UPDATE) | ../../scripts/count-go.sh deploy
+	set -o pipefail; { failed=0; (cd deploy/test && go test -v ./... $(UPDATE)) || failed=1; \
+		(cd deploy/monitoring/test && go test -v ./...) || failed=1; exit $$failed; } | scripts/count-go.sh deploy
+
+docs-commands: ## Print the commands of docs/ that the cluster tests run
+	@scripts/docs-commands.sh

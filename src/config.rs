@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use thiserror::Error;
 
+use crate::kubernetes::ApiArgs;
 use crate::rpc::{Endpoint, EndpointError};
 use crate::volume::{FsType, NameError, NodeId};
 
@@ -94,6 +95,12 @@ pub struct ServeArgs {
     /// Where /metrics, /healthz and /readyz are served, such as 0.0.0.0:9808 [default: nowhere]
     #[arg(long, env = "OFFSHOOT_METRICS_ADDRESS")]
     pub metrics_address: Option<SocketAddr>,
+    /// The key of a taint, such as offshoot.dev/agent-not-ready, that is removed from this node once the driver is registered there [default: none]
+    #[arg(long, env = "OFFSHOOT_STARTUP_TAINT")]
+    pub startup_taint: Option<String>,
+    /// Where the Kubernetes API is; asked only for the start-up taint.
+    #[command(flatten)]
+    pub api: ApiArgs,
     /// How log lines look
     #[arg(long, env = "OFFSHOOT_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -131,10 +138,8 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// Only a node is registered.
-    #[error(
-        "--registration-dir is for --mode all or node: the kubelet registers what serves its node"
-    )]
-    NoNode,
+    #[error("{0} is for --mode all or node: it is about what serves a node")]
+    NoNode(&'static str),
     /// Two processes cannot share memory.
     #[error("--backend memory works with --mode all only: its volumes live in one process")]
     SplitMemory,
@@ -177,8 +182,12 @@ impl ServeArgs {
         if self.backend == BackendKind::Memory && self.mode != Mode::All {
             return Err(ConfigError::SplitMemory);
         }
-        if self.registration_dir.is_some() && !self.mode.has_node() {
-            return Err(ConfigError::NoNode);
+        let of_nodes = [
+            ("--registration-dir", self.registration_dir.is_some()),
+            ("--startup-taint", self.startup_taint.is_some()),
+        ];
+        if let Some((flag, _)) = of_nodes.iter().find(|it| it.1 && !self.mode.has_node()) {
+            return Err(ConfigError::NoNode(flag));
         }
         let id = self.node_id.clone().unwrap_or_else(host_name);
         let node_id = NodeId::parse(&id).map_err(|source| ConfigError::NodeId { id, source })?;
@@ -253,6 +262,6 @@ mod tests {
         let split = check(&["--backend", "memory", "--mode", "node"]);
         assert!(matches!(split, Err(ConfigError::SplitMemory)));
         let directory = ["--registration-dir", "/plugins", "--mode", "controller"];
-        assert!(matches!(check(&directory), Err(ConfigError::NoNode)));
+        assert!(matches!(check(&directory), Err(ConfigError::NoNode(_))));
     }
 }

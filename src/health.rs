@@ -27,21 +27,10 @@ pub enum Registration {
     Off,
     /// The kubelet has not said anything yet.
     Waiting,
-    /// The kubelet knows the driver; it has said so this many times.
-    Registered(u64),
+    /// The kubelet knows the driver.
+    Registered,
     /// The kubelet refused the driver, for this reason.
     Refused(String),
-}
-
-impl Registration {
-    /// The kubelet has said that it knows the driver.
-    pub fn accept(&mut self) {
-        let times = match self {
-            Self::Registered(times) => *times,
-            _ => 0,
-        };
-        *self = Self::Registered(times + 1);
-    }
 }
 
 /// Both.
@@ -69,7 +58,7 @@ impl Health {
             return Err("the storage has not been looked at yet".to_owned());
         }
         match &*self.registration.borrow() {
-            Registration::Off | Registration::Registered(_) => Ok(()),
+            Registration::Off | Registration::Registered => Ok(()),
             Registration::Waiting => {
                 Err("the kubelet has not registered the driver yet".to_owned())
             }
@@ -118,11 +107,6 @@ mod tests {
         assert!(ready(Registration::Off));
         assert!(!ready(Registration::Waiting));
         assert!(!ready(Registration::Refused("exists".to_owned())));
-        let mut registration = Registration::Refused("exists".to_owned());
-        registration.accept();
-        assert_eq!(registration, Registration::Registered(1));
-        registration.accept();
-        assert_eq!(registration, Registration::Registered(2));
-        assert!(ready(registration));
+        assert!(ready(Registration::Registered));
     }
 }

@@ -17,6 +17,7 @@ pub mod health;
 pub mod host;
 pub mod in_flight;
 pub mod kubelet;
+pub mod kubernetes;
 pub mod metrics;
 pub mod node;
 pub mod rpc;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use offshoot::config::{LogFormat, ServeArgs};
 use offshoot::demo::{self, DemoArgs};
+use offshoot::kubernetes::{PreStopArgs, pre_stop};
 use offshoot::translate::{self, DriftArgs, TranslateArgs};
 use offshoot::{error_chain, rpc, serve};
 use tracing_subscriber::filter::Targets;
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run the CSI driver
     Serve(ServeArgs),
+    /// Wait until a drained node has no volumes of the driver left (preStop hook of the node container)
+    PreStop(PreStopArgs),
     /// Show the whole life of a volume on this machine, on real devices
     Demo(DemoArgs),
     /// Turn in-tree volumes into CSI volumes, or back, exactly as Kubernetes does
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run_serve(args),
+        Command::PreStop(args) => run(pre_stop(args)),
         Command::Demo(args) => run(demo::run(args)),
         Command::Translate(args) => return translate::translate(&args).into(),
         Command::Drift(args) => return translate::drift(&args).into(),

@@ -22,6 +22,7 @@ use crate::host::fake::FakeHost;
 use crate::host::linux::{LinuxHost, LinuxHostError};
 use crate::in_flight::InFlight;
 use crate::kubelet::Registrar;
+use crate::kubernetes::{ApiError, StartupTaint};
 use crate::metrics::{AddressError, BuildInfo, Measure, Monitor};
 use crate::node::NodePlugin;
 use crate::rpc::{
@@ -61,6 +62,9 @@ pub enum ServeError {
     /// The address of metrics and health cannot be used.
     #[error(transparent)]
     Metrics(#[from] AddressError),
+    /// The Kubernetes API is not known.
+    #[error("--startup-taint cannot be removed")]
+    Api(#[from] ApiError),
     /// No signal handler.
     #[error("failed to wait for signals")]
     Signals(#[source] std::io::Error),
@@ -96,6 +100,11 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     helpers.spawn(watch_storage(backend, report));
     if let Some(monitor) = monitor {
         helpers.spawn(monitor.serve());
+    }
+    if let Some(key) = &config.args.startup_taint {
+        let Config { args, node_id, .. } = &config;
+        let taint = StartupTaint::new(&args.api, key, &node_id.to_string(), &args.driver_name)?;
+        helpers.spawn(taint.remove_when_ready(told.subscribe()));
     }
     if let Some(directory) = &config.args.registration_dir {
         let driver = &config.args.driver_name;

@@ -90,6 +90,19 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
+        name: "the client of the Kubernetes API knows no volumes' storage",
+        places: &["kubernetes/"],
+        words: &[
+            "crate::backend",
+            "crate::controller",
+            "crate::csi",
+            "crate::node",
+            "crate::rpc",
+            "tonic",
+        ],
+        except: &[],
+    },
+    Rule {
         name: "codes are chosen in rpc",
         places: &[""],
         words: &["tonic::Status", "tonic::Code", "Status::new"],

@@ -2,6 +2,12 @@ package deploy
 
 import "strings"
 
+// Alerts are for every Prometheus; a chart can only read files of its own, so it has a copy.
+const (
+	Alerts      = "../monitoring/alerts.yaml"
+	ChartAlerts = ChartDir + "/files/alerts.yaml"
+)
+
 const namespaceManifest = `apiVersion: v1
 kind: Namespace
 metadata:

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,8 +25,6 @@ type Abilities struct {
 	controller []string
 	node       []string
 	group      []string
-	// Metrics are the names on /metrics.
-	Metrics []string
 }
 
 // Ask starts the driver with the arguments that the chart gives it, but in memory and in a folder of its own, and asks it.
@@ -67,10 +63,7 @@ func Ask(binary string, args []string) (*Abilities, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; the driver said:\n%s", err, said)
 	}
-	if slices.Contains(flagsOf(args), "metrics-address") {
-		abilities.Metrics, err = readMetrics(metrics)
-	}
-	return abilities, err
+	return abilities, nil
 }
 
 // ownArguments are those of the chart, with paths and addresses of the test, and without what needs a cluster or a collector.
@@ -194,27 +187,4 @@ func CheckAbilities(objects Objects, can *Abilities) []string {
 		}
 	}
 	return found
-}
-
-// readMetrics reads the names that are served at an address.
-func readMetrics(address string) ([]string, error) {
-	response, err := http.Get("http://" + address + "/metrics")
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) == 4 && fields[1] == "TYPE" {
-			found = append(found, fields[2])
-			if fields[3] == "histogram" {
-				found = append(found, fields[2]+"_bucket", fields[2]+"_sum", fields[2]+"_count")
-			}
-		}
-	}
-	return found, nil
 }

@@ -15,9 +15,11 @@ var Cases = append(Bases[:len(Bases):len(Bases)],
 	Case{Name: "local-everything", APIs: Snapshots, Values: `
 profile: local
 groupSnapshots: {enabled: true}
+startupTaint: {enabled: true}
 ` + extras},
 	Case{Name: "single-everything", APIs: Snapshots, Values: `
 profile: single
+startupTaint: {enabled: true}
 ` + extras},
 	Case{Name: "single-privileged", APIs: Snapshots, Values: `
 profile: single

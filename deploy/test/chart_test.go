@@ -204,6 +204,22 @@ func TestTheBasesAreWhatTheChartRenders(t *testing.T) {
 	}
 }
 
+func TestTheChartHasTheAlerts(t *testing.T) {
+	alerts, err := os.ReadFile(Alerts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own, err := os.ReadFile(ChartAlerts); err != nil || string(own) != string(alerts) {
+		t.Errorf("%s is not %s (%v): make deploy-render", ChartAlerts, Alerts, err)
+	}
+	manifest := mustRender(t, Case{Values: "{driverName: a.b, monitoring: {prometheusRule: {enabled: true}}}"})
+	for _, part := range []string{"kind: PrometheusRule", "alert: OffshootDown", `driver_name="a.b"`} {
+		if !strings.Contains(manifest, part) {
+			t.Errorf("no %s in the PrometheusRule", part)
+		}
+	}
+}
+
 // `kubectl apply -k` builds the same objects, under its own name.
 func TestKustomizeBuildsEveryBase(t *testing.T) {
 	for _, c := range Bases {

@@ -85,6 +85,7 @@ func TestSocketsThatDifferAreFound(t *testing.T) {
 		{"local", "            - --registration-dir=/var/lib/kubelet/plugins_registry\n", "", "nobody registers"},
 		{"local-everything", "--kubelet-registration-path=/var", "--kubelet-registration-path=/run", "the registrar tells the kubelet"},
 		{"local-everything", "hostPath: {path: /var/lib/kubelet/plugins_registry", "hostPath: {path: /var/lib/kubelet/plugins", "the registrar registers at"},
+		{"local", "- pre-stop\n                  - --driver-name=offshoot.dev", "- pre-stop\n                  - --driver-name=offshoot.io", "the PreStop hook has another --driver-name"},
 		{"local", "mountPropagation: Bidirectional", "mountPropagation: HostToContainer", "do not reach the host"},
 		{"local", "hostPath: {path: /var/lib/kubelet, type", "hostPath: {path: /var/lib/k0s/kubelet, type", "the kubelet's directory"},
 		{"local", "hostPath: {path: /var/lib/offshoot", "hostPath: {path: /var/lib/other", "the data directory"},
@@ -109,7 +110,7 @@ func TestTooManyRightsAreFound(t *testing.T) {
 		{"local", "runAsNonRoot: true", "runAsNonRoot: false", "csi-provisioner: may be root"},
 		{"local", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "driver: may write to its image"},
 		{"local", "automountServiceAccountToken: false", "automountServiceAccountToken: true", "every container gets the token"},
-		{"local", "- name: kubelet-dir\n              mountPath: /var/lib/kubelet\n", "- name: token\n              mountPath: " + tokenPath + "\n            - name: kubelet-dir\n              mountPath: /var/lib/kubelet\n",
+		{"single-without-token", "- name: kubelet-dir\n              mountPath: /var/lib/kubelet\n", "- name: token\n              mountPath: " + tokenPath + "\n            - name: kubelet-dir\n              mountPath: /var/lib/kubelet\n",
 			"driver: has the token: true; needs it: false"},
 		{"local", "priorityClassName: system-node-critical", "hostNetwork: true", "uses a namespace of the host"},
 		{"local", "cpu: 10m", "cpu: 0", "no request of processor time"},
@@ -168,13 +169,16 @@ func knownFlags(t *testing.T) func(string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := DriverFlags(driverBinary(t))
-	if err != nil {
-		t.Fatal(err)
+	own := map[string]string{"driver": "serve", "pre-stop": "pre-stop"}
+	flags := map[string][]string{}
+	for name, subcommand := range own {
+		if flags[name], err = DriverFlags(driverBinary(t), subcommand); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return func(container string) []string {
-		if container == "driver" {
-			return driver
+		if own[container] != "" {
+			return flags[container]
 		}
 		return known[container]
 	}
@@ -197,6 +201,7 @@ func TestFlagsThatDoNotExistAreFound(t *testing.T) {
 		{"local", "--workers=", "--worker-threads=", "csi-resizer: it has no flag --worker-threads"},
 		{"single", "--worker-threads=", "--workers=", "csi-attacher: it has no flag --workers"},
 		{"local-snapshots", "--retry-interval-max=", "--retry-interval-maximum=", "csi-snapshotter: it has no flag --retry-interval-maximum"},
+		{"local", "--log-file=", "--log=", "driver: pre-stop has no flag --log"},
 		{"local", "name: csi-resizer", "name: csi-expander", "csi-expander: its flags are unknown"},
 	})
 }

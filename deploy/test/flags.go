@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"golang.org/x/mod/modfile"
+	core "k8s.io/api/core/v1"
 )
 
 // flagsOf gives the names of the flags that args use.
@@ -44,16 +45,31 @@ func CheckFlags(objects Objects, known func(container string) []string) []string
 					found.add("%s/%s: it has no flag --%s", it.name, container.Name, flag)
 				}
 			}
+			if hook := preStop(&container); hook != nil {
+				for _, flag := range flagsOf(hook) {
+					if !slices.Contains(known(hook[1]), flag) {
+						found.add("%s/%s: %s has no flag --%s", it.name, container.Name, hook[1], flag)
+					}
+				}
+			}
 		}
 	}
 	return found
 }
 
-// DriverFlags reads what `offshoot serve --help` says.
-func DriverFlags(binary string) ([]string, error) {
-	help, err := exec.Command(binary, "serve", "--help").Output()
+// preStop gives the command of a container's PreStop hook.
+func preStop(container *core.Container) []string {
+	if container.Lifecycle == nil || container.Lifecycle.PreStop == nil {
+		return nil
+	}
+	return container.Lifecycle.PreStop.Exec.Command
+}
+
+// DriverFlags reads what `offshoot SUBCOMMAND --help` says.
+func DriverFlags(binary, subcommand string) ([]string, error) {
+	help, err := exec.Command(binary, subcommand, "--help").Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s serve --help: %w", binary, err)
+		return nil, fmt.Errorf("%s %s --help: %w", binary, subcommand, err)
 	}
 	var found []string
 	for _, match := range regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z][a-z0-9-]+)`).FindAllStringSubmatch(string(help), -1) {

@@ -102,8 +102,7 @@ func checkContainer(it workload, container *core.Container, found *problems) {
 // needsAPI: sidecars do, and the driver for what its own arguments and hooks say.
 func needsAPI(container *core.Container) bool {
 	if container.Name == "driver" {
-		hook := container.Lifecycle != nil && container.Lifecycle.PreStop != nil
-		return hook || argument(container, "startup-taint") != ""
+		return preStop(container) != nil || argument(container, "startup-taint") != ""
 	}
 	return !slices.Contains(withoutAPI, container.Name)
 }

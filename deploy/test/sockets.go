@@ -55,6 +55,12 @@ func CheckSockets(objects Objects) []string {
 				found.add("%s/%s: connects to %s; the driver answers at %s", it.name, sidecar.Name, got, socket)
 			}
 		}
+		hook := &core.Container{Args: preStop(driver)}
+		for _, name := range []string{"driver-name", "data-dir", "kubelet-dir"} {
+			if hook.Args != nil && argument(hook, name) != argument(driver, name) {
+				found.add("%s: the PreStop hook has another --%s: %s", it.name, name, argument(hook, name))
+			}
+		}
 		if kubelet := argument(driver, "kubelet-dir"); kubelet != "" {
 			checkKubelet(it, driver, kubelet, socket, &found)
 		}

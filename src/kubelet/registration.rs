@@ -82,7 +82,7 @@ impl Service for RegistrationService {
         let status = request.into_inner();
         if status.plugin_registered {
             info!(driver_name = self.driver, "registered with the kubelet");
-            self.told.send_modify(Registration::accept);
+            self.told.send_replace(Registration::Registered);
         } else {
             let reason = status.error;
             error!(

@@ -38,7 +38,7 @@ pub(super) fn render(state: &State<'_>) -> String {
     text.optional(&LOOP_DEVICES, devices);
     let registered = match state.registration {
         Registration::Off => None,
-        Registration::Registered(_) => Some(1.0),
+        Registration::Registered => Some(1.0),
         Registration::Waiting | Registration::Refused(_) => Some(0.0),
     };
     text.optional(&REGISTERED, registered);

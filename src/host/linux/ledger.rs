@@ -56,6 +56,25 @@ impl Ledger {
         Ok(targets.collect())
     }
 
+    /// The places of all volumes, sorted by volume. A file that cannot be read is that of a volume that is being changed.
+    pub(super) fn all(&self) -> Result<Vec<(VolumeId, Target)>> {
+        let failed = |error| {
+            let action = format!("list the ledger of targets {}", self.directory.display());
+            HostError::failed(action, error)
+        };
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(id) = name.to_str().and_then(VolumeId::parse) else {
+                continue;
+            };
+            let targets = self.read(&id).unwrap_or_default();
+            all.extend(targets.into_iter().map(|target| (id.clone(), target)));
+        }
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(all)
+    }
+
     pub(super) fn note(&self, id: &VolumeId, target: Target) -> Result<()> {
         let mut targets = self.read(id)?;
         if targets.contains(&target) {

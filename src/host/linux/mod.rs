@@ -80,6 +80,23 @@ impl LinuxHost {
         })
     }
 
+    /// The places that the ledger knows and that are mount points now, as far as the kernel answers: one that hangs is there.
+    pub async fn published(&self) -> Vec<(VolumeId, TargetPath)> {
+        let mut there = Vec::new();
+        for (id, target) in self.noted().await {
+            match self.look(&target.path).await {
+                Ok(Spot::Absent | Spot::Directory | Spot::File) => {}
+                Ok(Spot::Mount(_) | Spot::Broken(_)) | Err(_) => there.push((id, target.path)),
+            }
+        }
+        there
+    }
+
+    /// Everything that the ledger knows.
+    pub async fn noted(&self) -> Vec<(VolumeId, Target)> {
+        self.with_ledger(Ledger::all).await.unwrap_or_default()
+    }
+
     /// Runs what may block on a thread of its own.
     async fn run<T: Send + 'static>(
         &self,

@@ -56,7 +56,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* "true" when the driver of a node talks to the API. */}}
 {{- define "offshoot.node.driverNeedsApi" -}}
-{{- if or .Values.startupTaint.enabled (and .Values.node.preStop.enabled (include "offshoot.split" .)) }}true{{ end }}
+{{- if or .Values.startupTaint.enabled .Values.node.preStop.enabled }}true{{ end }}
 {{- end }}
 
 {{/* "true" when anything in the node's pod talks to the API. */}}

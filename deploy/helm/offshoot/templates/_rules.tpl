@@ -129,8 +129,8 @@
   resources: [csinodes]
   verbs: [get]
 {{- end }}
-{{- if and (include "offshoot.split" .) .Values.node.preStop.enabled }}
-# The PreStop hook waits for the VolumeAttachments of a node that is drained.
+{{- if .Values.node.preStop.enabled }}
+# The PreStop hook waits for the volumes of a node that is drained.
 {{- if not .Values.startupTaint.enabled }}
 - apiGroups: [""]
   resources: [nodes]

@@ -1,4 +1,4 @@
-// The command render writes the kustomize bases from the chart. It runs in deploy/test.
+// The command render writes the kustomize bases from the chart, and the alerts into the chart. It runs in deploy/test.
 package main
 
 import (
@@ -33,5 +33,9 @@ func run() error {
 		}
 		fmt.Println(filepath.Clean(dir))
 	}
-	return nil
+	alerts, err := os.ReadFile(deploy.Alerts)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(deploy.ChartAlerts, alerts, 0o644)
 }
