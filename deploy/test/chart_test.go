@@ -166,12 +166,42 @@ func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableRes
 	return c.Resource(version.WithResource(strings.ToLower(kind) + "s")), false, err
 }
 
+// clusterOf is one with objects in it.
+func clusterOf(objects ...runtime.Object) cluster {
+	lists := map[schema.GroupVersionResource]string{{Version: "v1", Resource: "nodes"}: "NodeList"}
+	return cluster{fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)}
+}
+
 func clusterWith(attachRequired bool) cluster {
 	driver := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": map[string]any{"name": "offshoot.dev"},
 		"spec": map[string]any{"attachRequired": attachRequired},
 	}}
-	return cluster{fake.NewSimpleDynamicClient(runtime.NewScheme(), driver)}
+	return clusterOf(driver)
+}
+
+func node(name string) runtime.Object {
+	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": name}}}
+}
+
+// With more than one node, the snapshotter of one would call another's group deleted.
+func TestGroupSnapshotsOfLocalNodesAreForOneNode(t *testing.T) {
+	const values = "{snapshots: {enabled: true}, groupSnapshots: {enabled: true}"
+	for _, c := range []struct {
+		values string
+		nodes  []runtime.Object
+		works  bool
+	}{
+		{values + "}", []runtime.Object{node("a")}, true},
+		{values + "}", []runtime.Object{node("a"), node("b")}, false},
+		{values + ", node: {nodeSelector: {kubernetes.io/hostname: a}}}", []runtime.Object{node("a"), node("b")}, true},
+		{values + ", profile: single, controller: {privileged: true}}", []runtime.Object{node("a"), node("b")}, true},
+	} {
+		_, err := Render(Case{Values: c.values, Cluster: clusterOf(c.nodes...)})
+		if (err == nil) != c.works || err != nil && !strings.Contains(err.Error(), "is for one node, and the cluster has 2") {
+			t.Errorf("%s with %d nodes: %v", c.values, len(c.nodes), err)
+		}
+	}
 }
 
 // attachRequired cannot be changed: an upgrade that would have to says so, and with which command it can go on.

@@ -3,6 +3,12 @@
 {{- if and .Values.groupSnapshots.enabled (include "offshoot.split" .) (not .Values.controller.privileged) }}
 {{- fail "groupSnapshots.enabled needs controller.privileged=true in profile single: only a controller that sees the devices can tell that no member was written to while the group was cut" }}
 {{- end }}
+{{- if and .Values.groupSnapshots.enabled (not (include "offshoot.split" .)) (not .Values.node.nodeSelector) }}
+{{- $nodes := (lookup "v1" "Node" "" "").items | default list }}
+{{- if gt (len $nodes) 1 }}
+{{- fail (printf "groupSnapshots.enabled in profile local is for one node, and the cluster has %d: no sidecar tells the nodes' groups apart, so another node would report a group as deleted that is still there. Set it to false, or choose one node with node.nodeSelector" (len $nodes)) }}
+{{- end }}
+{{- end }}
 {{- $defaults := list }}
 {{- range .Values.storageClasses }}{{ if .default }}{{ $defaults = append $defaults .name }}{{ end }}{{ end }}
 {{- if gt (len $defaults) 1 }}
