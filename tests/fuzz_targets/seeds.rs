@@ -221,6 +221,9 @@ fn numbers() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     ext4[24] = 2;
     ext4[56..58].copy_from_slice(&[0x53, 0xef]);
     ext4[96] = 0x80;
+    // Found by fuzzing: the size of a block overflowed.
+    let mut huge_blocks = ext4.clone();
+    huge_blocks[24..28].fill(0xff);
     let mut xfs = vec![0; 512];
     xfs[..8].copy_from_slice(b"XFSB\0\0\x10\0");
     xfs[14] = 1;
@@ -229,6 +232,7 @@ fn numbers() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let sizes = |all: [u64; 4]| all.iter().flat_map(|it| it.to_le_bytes()).collect();
     vec![
         ("superblocks", "ext4", ext4),
+        ("superblocks", "huge_blocks", huge_blocks),
         ("superblocks", "xfs", xfs),
         ("superblocks", "btrfs", btrfs),
         ("capacities", "plain", sizes([1 << 30, 0, 1 << 30, 1 << 20])),

@@ -71,7 +71,8 @@ fn ext4(head: &[u8]) -> Option<Probed> {
     let has_64_bit = le32(block, 96) & 0x80 != 0;
     let high = if has_64_bit { le32(block, 0x150) } else { 0 };
     let blocks = u64::from(high) << 32 | u64::from(le32(block, 4));
-    let size = Bytes(blocks.checked_shl(10 + le32(block, 24)).unwrap_or(0));
+    let shift = le32(block, 24).checked_add(10);
+    let size = Bytes(shift.and_then(|it| blocks.checked_shl(it)).unwrap_or(0));
     Some(filesystem(FsType::Ext4, &block[104..120], size))
 }
 
