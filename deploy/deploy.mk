@@ -12,6 +12,7 @@ deploy-render: ## Render deploy/kustomize from the chart
 
 test-deploy: $(HELM) ## Test chart, dashboard, alerts and documents against driver and sidecars (UPDATE=-update: golden files)
 	cargo build --quiet
+	$(HELM) lint --strict --quiet deploy/helm/offshoot
 	set -o pipefail; { failed=0; (cd deploy/test && go test -v ./... $(UPDATE)) || failed=1; \
 		(cd deploy/monitoring/test && go test -v ./...) || failed=1; exit $$failed; } | scripts/count-go.sh deploy
 

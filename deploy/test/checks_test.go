@@ -202,6 +202,7 @@ func TestFlagsThatDoNotExistAreFound(t *testing.T) {
 		{"single", "--worker-threads=", "--workers=", "csi-attacher: it has no flag --workers"},
 		{"local-snapshots", "--retry-interval-max=", "--retry-interval-maximum=", "csi-snapshotter: it has no flag --retry-interval-maximum"},
 		{"local", "--log-file=", "--log=", "driver: pre-stop has no flag --log"},
+		{"single-snapshots", "=CSIVolumeGroupSnapshot=", "=VolumeGroupSnapshot=", "csi-snapshotter: it has no flag --feature-gates=VolumeGroupSnapshot"},
 		{"local", "name: csi-resizer", "name: csi-expander", "csi-expander: its flags are unknown"},
 	})
 }

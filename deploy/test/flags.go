@@ -19,17 +19,25 @@ import (
 	core "k8s.io/api/core/v1"
 )
 
-// flagsOf gives the names of the flags that args use.
+// flagsOf gives the names of the flags that args use; a gate counts as a flag of its own.
 func flagsOf(args []string) []string {
 	var found []string
 	for _, arg := range args {
 		if name, ok := strings.CutPrefix(arg, "--"); ok {
-			name, _, _ = strings.Cut(name, "=")
+			name, value, _ := strings.Cut(name, "=")
 			found = append(found, name)
+			if name == gates {
+				for _, gate := range strings.Split(value, ",") {
+					gate, _, _ = strings.Cut(gate, "=")
+					found = append(found, gates+"="+gate)
+				}
+			}
 		}
 	}
 	return found
 }
+
+const gates = "feature-gates"
 
 // CheckFlags finds arguments that a program does not know. known gives the flags of a container's program.
 func CheckFlags(objects Objects, known func(container string) []string) []string {
@@ -117,7 +125,32 @@ func SidecarFlags(name, version string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(flags, declared, common), nil
+	features, err := declaredGates(filepath.Join(dir, "pkg", "features"))
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(flags, declared, common, features), nil
+}
+
+var gate = regexp.MustCompile(`featuregate\.Feature = "(\w+)"`)
+
+// declaredGates finds the feature gates of a sidecar.
+func declaredGates(dir string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("no feature gates in %s: %v", dir, err)
+	}
+	var found []string
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, match := range gate.FindAllStringSubmatch(string(text), -1) {
+			found = append(found, gates+"="+match[1])
+		}
+	}
+	return found, nil
 }
 
 // module gives the folder of a module in the module cache, which is filled when it must.
