@@ -36,6 +36,7 @@ crash: prerequisites ## Kill the driver, cut the power, damage volumes (CRASH_LI
 	CRASH_LIVES=$${CRASH_LIVES:-200} cargo test --test crash -- --nocapture
 	CRASH_IMAGES=$${CRASH_IMAGES:-1000} cargo test --test power_cut -- --nocapture
 	FORMAT_TRIES=$${FORMAT_TRIES:-10000} cargo test --test no_format -- --nocapture
+	cargo test --test hung_and_full -- --nocapture
 
 bench: prerequisites ## Measure the driver beside the bare system calls (ARGS="probe create", BENCH_ROUNDS)
 	cargo bench --quiet --bench driver -- $(ARGS)

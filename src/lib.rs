@@ -27,3 +27,4 @@ pub mod volume;
 mod watcher;
 
 pub use error_chain::error_chain;
+pub(crate) use error_chain::exhausted;

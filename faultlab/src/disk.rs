@@ -64,7 +64,6 @@ impl Disk {
             goes_on: Condvar::new(),
         });
         let answers = shared.clone();
-        // One thread: requests are recorded in the order in which they are answered.
         let server = thread::spawn(move || connection.serve(|request| answers.answer(&request)));
         Ok(Self {
             path: path.to_owned(),

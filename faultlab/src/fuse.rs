@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -15,6 +17,11 @@ const MAX_WRITE: u32 = 1 << 20;
 const IN_HEADER: usize = 40;
 const OUT_HEADER: usize = 16;
 const MODE: u32 = 0o100_600;
+/// The requests that reach the disk.
+const READ: u32 = 15;
+const WRITE: u32 = 16;
+const FSYNC: u32 = 20;
+const FALLOCATE: u32 = 43;
 
 /// What the kernel asks of the file.
 pub(crate) enum Request<'a> {
@@ -48,19 +55,44 @@ impl Connection {
         })
     }
 
-    /// Answers requests by `answer` until the file is unmounted.
-    pub(crate) fn serve(&self, mut answer: impl FnMut(Request<'_>) -> Result<Vec<u8>, Errno>) {
-        let mut buffer = vec![0; MAX_WRITE as usize + 8192];
-        loop {
-            let length = match (&self.device).read(&mut buffer) {
-                Ok(length) if length >= IN_HEADER => length,
-                Err(error) if is_transient(&error) => continue,
-                _ => return,
-            };
-            let message = &buffer[..length];
-            let Some(reply) = self.handle(message, &mut answer) else {
-                continue;
-            };
+    /// Answers requests by `answer` until the file is unmounted. `answer` may take its time: what does not touch the disk is
+    /// answered meanwhile, as the kernel would from memory.
+    pub(crate) fn serve(
+        &self,
+        mut answer: impl FnMut(Request<'_>) -> Result<Vec<u8>, Errno> + Send,
+    ) {
+        let (to_disk, requests) = mpsc::channel::<Vec<u8>>();
+        thread::scope(|scope| {
+            // One thread: requests reach the disk in the order in which they came.
+            scope.spawn(move || {
+                for message in requests {
+                    self.reply(&message, &mut answer);
+                }
+            });
+            let mut buffer = vec![0; MAX_WRITE as usize + 8192];
+            loop {
+                let length = match (&self.device).read(&mut buffer) {
+                    Ok(length) if length >= IN_HEADER => length,
+                    Err(error) if is_transient(&error) => continue,
+                    _ => return drop(to_disk),
+                };
+                let message = &buffer[..length];
+                if matches!(u32_at(message, 4), READ | WRITE | FSYNC | FALLOCATE) {
+                    // It takes requests until the channel closes.
+                    let _ = to_disk.send(message.to_vec());
+                } else {
+                    self.reply(message, &mut |_| Err(Errno::NOSYS));
+                }
+            }
+        });
+    }
+
+    fn reply(
+        &self,
+        message: &[u8],
+        answer: &mut impl FnMut(Request<'_>) -> Result<Vec<u8>, Errno>,
+    ) {
+        if let Some(reply) = self.handle(message, answer) {
             // An error means that nobody waits for the answer any more.
             let _ = (&self.device).write(&frame(u64_at(message, 8), &reply));
         }
@@ -80,11 +112,11 @@ impl Connection {
             3 | 4 => Ok(self.attributes()),
             // OPEN: past the page cache (FOPEN_DIRECT_IO), so that every request of the loop device comes here.
             14 => Ok([&[0; 8][..], &1_u32.to_le_bytes(), &[0; 4]].concat()),
-            15 => answer(Request::Read {
+            READ => answer(Request::Read {
                 offset: u64_at(body, 8),
                 length: u32_at(body, 16) as usize,
             }),
-            16 => {
+            WRITE => {
                 let bytes = &body[40..40 + u32_at(body, 16) as usize];
                 let offset = u64_at(body, 8);
                 answer(Request::Write { offset, bytes })
@@ -92,11 +124,11 @@ impl Connection {
             }
             // STATFS
             17 => Ok(vec![0; 80]),
-            20 => answer(Request::Sync),
+            FSYNC => answer(Request::Sync),
             // RELEASE, FLUSH, DESTROY
             18 | 25 | 38 => Ok(Vec::new()),
             26 => Ok(init()),
-            43 => answer(Request::Discard {
+            FALLOCATE => answer(Request::Discard {
                 offset: u64_at(body, 8),
                 length: u64_at(body, 16),
             }),

@@ -17,6 +17,7 @@ use std::any::Any;
 use std::error::Error as StdError;
 use thiserror::Error;
 
+use crate::exhausted;
 use crate::volume::{
     Bytes, CapacityRange, Contents, Device, Digest, FsType, GroupSnapshot, GroupSnapshotId, Health,
     Name, Node, NodeId, Provisioning, Publication, Settings, Snapshot, SnapshotId, Source,
@@ -263,6 +264,16 @@ pub enum BackendError {
     /// The storage cannot be reached or is not the one we knew; nothing was changed.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// This machine has no more of something; nothing was made.
+    #[error(
+        "failed to {action}: this machine has no {what} left; end what uses them, or raise its limits"
+    )]
+    Exhausted {
+        /// What was tried, with which object.
+        action: String,
+        /// What there is none of.
+        what: &'static str,
+    },
     /// Something that only this backend could say.
     #[error("failed to {action}")]
     Other {
@@ -275,14 +286,15 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// An error that only this backend could say.
+    /// An error that only this backend could say, or that this machine has no more of something.
     pub fn other(
         action: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self::Other {
-            action: action.into(),
-            source: source.into(),
+        let (action, source) = (action.into(), source.into());
+        match exhausted(source.as_ref()) {
+            Some(what) => Self::Exhausted { action, what },
+            None => Self::Other { action, source },
         }
     }
 }

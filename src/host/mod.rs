@@ -11,6 +11,7 @@ use std::error::Error as StdError;
 use async_trait::async_trait;
 use thiserror::Error;
 
+use crate::exhausted;
 use crate::volume::{Bytes, Device, DeviceNumber, FsType, MountOptions, TargetPath, VolumeId};
 
 /// What is at a path.
@@ -113,6 +114,16 @@ pub enum HostError {
         /// What is missing.
         capability: &'static str,
     },
+    /// This machine has no more of something.
+    #[error(
+        "failed to {action}: this machine has no {what} left; end what uses them, or raise its limits"
+    )]
+    Exhausted {
+        /// What was tried, with which object.
+        action: String,
+        /// What there is none of.
+        what: &'static str,
+    },
     /// Anything else.
     #[error("failed to {action}")]
     Failed {
@@ -130,9 +141,10 @@ impl HostError {
         action: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self::Failed {
-            action: action.into(),
-            source: source.into(),
+        let (action, source) = (action.into(), source.into());
+        match exhausted(source.as_ref()) {
+            Some(what) => Self::Exhausted { action, what },
+            None => Self::Failed { action, source },
         }
     }
 }

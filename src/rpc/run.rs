@@ -22,6 +22,8 @@ where
         drop(claim);
         result
     });
+    // It waits for a thread, and keeps its claim: no final code.
+    let task = task.map_err(|error| Status::unavailable(error.to_string()))?;
     match task.await {
         Ok(result) => result.map_err(Status::from),
         // A panic is a bug; the state is what a crash would leave, from which a repeated call converges.

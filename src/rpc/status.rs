@@ -58,7 +58,9 @@ fn backend(error: &BackendError) -> Code {
     match error {
         E::NotFound(_) => Code::NotFound,
         E::VolumeExists(_) | E::SnapshotExists(_) | E::GroupExists(_) => Code::AlreadyExists,
-        E::NoSpace { .. } | E::Full(_) | E::NodeFull { .. } => Code::ResourceExhausted,
+        E::NoSpace { .. } | E::Full(_) | E::NodeFull { .. } | E::Exhausted { .. } => {
+            Code::ResourceExhausted
+        }
         E::InUse { .. } => Code::FailedPrecondition,
         E::NotQuiet { .. } => Code::Aborted,
         E::Unsupported(_) => Code::InvalidArgument,
@@ -148,6 +150,7 @@ fn host(error: &HostError) -> Code {
         E::NoSuchPath(_) => Code::FailedPrecondition,
         // Somebody will let go of it, or the disk will answer: repeat the call.
         E::Busy(_) | E::Hung { .. } => Code::Unavailable,
+        E::Exhausted { .. } => Code::ResourceExhausted,
         E::NotPermitted { .. } | E::Failed { .. } => Code::Internal,
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod calls;
+pub(crate) mod site;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,17 @@ pub(crate) fn tool(name: &str, arguments: &[&str]) -> bool {
     #[expect(clippy::disallowed_methods, reason = "tests look from outside")]
     let status = Command::new(name).args(arguments).output();
     status.expect("the tool is installed").status.success()
+}
+
+/// Unmounts everything below a directory, the last first.
+pub(crate) fn unmount_below(directory: &str) {
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut mounts: Vec<&str> = points.filter(|it| it.starts_with(directory)).collect();
+    mounts.reverse();
+    for mount in mounts {
+        tool("umount", &[mount]);
+    }
 }
 
 /// Mounts an image; again when another process was quicker to take the free loop device.
@@ -170,14 +182,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let kubelet = self.path("kubelet");
-        let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-        let mut mounts: Vec<&str> = points.filter(|it| it.starts_with(&kubelet)).collect();
-        mounts.reverse();
-        for mount in mounts {
-            tool("umount", &[mount]);
-        }
+        unmount_below(&self.path("kubelet"));
         // A test that failed may have left its device.
         for device in self.loops() {
             tool("losetup", &["-d", &device]);

@@ -4,13 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use faultlab::{Random, Tripwire};
+use faultlab::{Disk, Fault, Random, Tripwire};
 use offshoot::backend::file::FileBackend;
 use offshoot::backend::{Backend, BackendError, NewContents};
 use offshoot::error_chain;
 use offshoot::node::NodePlugin;
 use offshoot::volume::{AccessMode, FsType, Volume};
+use rustix::io::Errno;
 
 use super::damage::{Damage, Fingerprint, superblock};
 use super::machine::{Machine, Pod, mount_capability, new_volume, tool};
@@ -34,12 +36,11 @@ pub(crate) struct Subject {
     pristine: PathBuf,
 }
 
-pub(crate) struct Lab {
+pub(crate) struct Lab<'a> {
     node: NodePlugin,
     backend: Arc<FileBackend>,
     subjects: Vec<Subject>,
-    /// Last: it takes everything away.
-    pub(crate) machine: Machine,
+    machine: &'a Machine,
 }
 
 /// How often what came out.
@@ -49,9 +50,9 @@ pub(crate) struct Tally {
     pub(crate) mounted: u64,
 }
 
-impl Lab {
+impl<'a> Lab<'a> {
     /// One volume of each filesystem, used once.
-    pub(crate) async fn new(machine: Machine) -> Self {
+    pub(crate) async fn new(machine: &'a Machine) -> Self {
         let backend = machine.backend();
         let node = machine.node(backend.clone());
         let mut lab = Self {
@@ -93,9 +94,9 @@ impl Lab {
         assert!(tool("cp", &["--reflink=always", &path, &copy]));
     }
 
-    fn pod<'a>(&'a self, subject: &'a Subject) -> Pod<'a> {
+    fn pod<'b>(&'b self, subject: &'b Subject) -> Pod<'b> {
         Pod {
-            machine: &self.machine,
+            machine: self.machine,
             node: &self.node,
             volume: &subject.volume,
             capability: mount_capability(AccessMode::SingleNodeWriter),
@@ -162,6 +163,54 @@ impl Lab {
             return failed("it has another identity".to_owned());
         }
         Ok(())
+    }
+
+    /// Stages every volume while its disk cannot be read, and while it does not answer: an error, or a wait, and every byte
+    /// is there afterwards.
+    pub(crate) async fn with_failing_disk(&self, disk: &Disk) -> Result<u32, String> {
+        let mut refused = 0;
+        for subject in &self.subjects {
+            let before = Fingerprint::of(&subject.file).expect("it is read");
+            for error in [Errno::IO, Errno::NXIO, Errno::NODATA, Errno::MFILE] {
+                disk.fail(Fault::Read(error));
+                let staged = self.stage(subject, Stager::Driver).await;
+                disk.heal();
+                if staged.is_ok() {
+                    return Err(format!("{} was mounted without being read", subject.fs));
+                }
+                refused += 1;
+            }
+            disk.hang();
+            let resume = async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                disk.resume();
+            };
+            let (staged, ()) = tokio::join!(self.stage(subject, Stager::Driver), resume);
+            staged?;
+            let found = self.look(subject);
+            self.pod(subject)
+                .unstage()
+                .await
+                .map_err(|error| error_chain(&error))?;
+            found?;
+            let hidden = subject.file.with_extension("hidden");
+            fs::rename(&subject.file, &hidden).expect("it is hidden");
+            let staged = self.stage(subject, Stager::Driver).await;
+            fs::rename(&hidden, &subject.file).expect("it is back");
+            if staged.is_ok() {
+                return Err(format!("{} was staged without its file", subject.fs));
+            }
+            refused += 1;
+            let after = Fingerprint::of(&subject.file).expect("it is read");
+            if subject.identity(&subject.file) != subject.identity(&subject.pristine) {
+                let changed = before.difference(&after);
+                return Err(format!(
+                    "{} has another identity, at {changed:?}",
+                    subject.fs
+                ));
+            }
+        }
+        Ok(refused)
     }
 
     async fn stage(&self, subject: &Subject, stager: Stager) -> Result<(), String> {

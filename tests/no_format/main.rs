@@ -13,6 +13,7 @@ mod lab;
 
 use faultlab::{Random, private_mounts};
 use lab::{Lab, Stager, Tally, tripwire};
+use machine::site::Site;
 use machine::{Machine, is_root};
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -43,8 +44,9 @@ fn whatever_becomes_of_its_bytes_a_volume_is_not_formatted() {
     }
     let (tries, seed) = (setting("FORMAT_TRIES", 500), setting("CRASH_SEED", 1));
     let tally = alone(async || {
-        let lab = Lab::new(Machine::on("xfs")).await;
-        let wire = tripwire(&lab.machine);
+        let machine = Machine::on("xfs");
+        let lab = Lab::new(&machine).await;
+        let wire = tripwire(&machine);
         let mut tally = Tally::default();
         for number in 0..tries {
             let mut random = Random::new(seed.wrapping_mul(1_000_003) + number);
@@ -68,7 +70,8 @@ fn a_stager_that_formats_what_it_cannot_mount_is_caught() {
         return;
     }
     let (by_bytes, by_wire) = alone(async || {
-        let lab = Lab::new(Machine::on("xfs")).await;
+        let machine = Machine::on("xfs");
+        let lab = Lab::new(&machine).await;
         let mut tally = Tally::default();
         let mut by_bytes = 0;
         for seed in 0..20 {
@@ -76,7 +79,7 @@ fn a_stager_that_formats_what_it_cannot_mount_is_caught() {
             let outcome = lab.attempt(&mut random, Stager::FormatsWhatItCannotMount, &mut tally);
             by_bytes += usize::from(outcome.await.is_err());
         }
-        let wire = tripwire(&lab.machine);
+        let wire = tripwire(&machine);
         for seed in 0..20 {
             let mut random = Random::new(seed);
             let outcome = lab.attempt(&mut random, Stager::FormatsWhatItCannotMount, &mut tally);
@@ -88,4 +91,21 @@ fn a_stager_that_formats_what_it_cannot_mount_is_caught() {
     eprintln!(
         "no-format: of 20 tries of the planted bug {by_bytes} were seen by the bytes, {by_wire} by the wire"
     );
+}
+
+/// Probes that fail, disks that hang and files that are gone lead to no mkfs either.
+#[test]
+fn a_disk_that_fails_or_hangs_is_not_taken_for_blank() {
+    if !is_root() {
+        return;
+    }
+    let refused = alone(async || {
+        let Site { machine, disk, .. } = &Site::new("xfs");
+        let lab = Lab::new(machine).await;
+        let wire = tripwire(machine);
+        let refused = lab.with_failing_disk(disk).await;
+        assert_eq!(wire.tripped(), "");
+        refused.unwrap_or_else(|what| panic!("{what}"))
+    });
+    eprintln!("no-format: {refused} failing probes, 3 disks that hung, 0 formatted");
 }

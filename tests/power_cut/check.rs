@@ -15,9 +15,10 @@ use offshoot::node::NodePlugin;
 use offshoot::volume::{AccessMode, SnapshotId, Source, Volume as Found};
 
 use super::machine::calls::{Calls, volume_id};
+use super::machine::site::Site;
 use super::machine::{Machine, Pod, copy_of, mount_capability};
 use super::story::{Change, Event, Kind, Snapshot, State, Volume, bytes, expected};
-use super::workload::{Site, group_id, perform, snapshot_id, start};
+use super::workload::{group_id, perform, snapshot_id, start};
 
 /// What came out of one image.
 #[derive(Default)]

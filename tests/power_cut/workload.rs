@@ -6,54 +6,18 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use faultlab::{Answer, Call, Disk, Image, Log, Program, Random, Watched, supervise};
+use faultlab::{Answer, Call, Log, Program, Random, Watched, supervise};
 use offshoot::csi;
 use offshoot::csi::volume_content_source::{SnapshotSource, Type, VolumeSource};
 use offshoot::volume::{GroupSnapshotId, Name, SnapshotId};
-use tempfile::NamedTempFile;
 use tonic::Status;
 
+use super::machine::Machine;
 use super::machine::calls::{Calls, create, volume_id, write_synced};
-use super::machine::{Machine, tool};
+use super::machine::site::Site;
 use super::story::{Change, Event, Kind, State, bytes};
 
-/// How large the disk below the data directory is.
-const DISK: u64 = 1 << 30;
 const CHANGES: u64 = 45;
-
-/// A machine whose data directory is on a disk of this process. In the order in which they must go.
-pub(crate) struct Site {
-    pub(crate) machine: Machine,
-    pub(crate) disk: Disk,
-    _file: NamedTempFile,
-}
-
-impl Site {
-    /// A machine over these bytes; `None` when their filesystem cannot be mounted.
-    pub(crate) fn over(image: Image, kind: &str) -> Option<Self> {
-        let file = NamedTempFile::new().expect("a file");
-        let disk = Disk::mount(image, file.path()).expect("the disk is there");
-        Machine::over(disk.path(), kind).map(|machine| Self {
-            machine,
-            disk,
-            _file: file,
-        })
-    }
-
-    /// A machine over a new filesystem.
-    pub(crate) fn new(kind: &str) -> Self {
-        let file = NamedTempFile::new().expect("a file");
-        let disk = Disk::mount(Image::new(DISK), file.path()).expect("the disk is there");
-        let path = disk.path().display().to_string();
-        assert!(tool(&format!("mkfs.{kind}"), &["-q", "-f", &path]));
-        let machine = Machine::over(disk.path(), kind).expect("it is mounted");
-        Self {
-            machine,
-            disk,
-            _file: file,
-        }
-    }
-}
 
 /// What was written to the disk, and what was acknowledged meanwhile.
 pub(crate) struct Recording {

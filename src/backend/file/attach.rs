@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io;
 
-use super::error::Context;
+use super::error::{Context, failed};
 use super::{Store, record};
 use crate::backend::{AttachMode, Attachment, BackendError, Lifetime, Result};
-use crate::host::linux::loop_device::{LoopDevice, LoopOptions};
+use crate::host::linux::loop_device::{AttachError, LoopDevice, LoopOptions};
 use crate::volume::{Contents, Device, Provisioning, Volume, VolumeId};
 
 impl Store {
@@ -36,9 +36,14 @@ impl Store {
                 block_size: block_size(&volume.contents),
             };
             let remember = |hint| record::write_hint(&file, hint);
-            self.loops
-                .attach(&file, options, remember)
-                .context(action)?
+            let attached = self.loops.attach(&file, options, remember);
+            attached.map_err(|error| match error {
+                AttachError::NoneFree => BackendError::Exhausted {
+                    action: action(),
+                    what: "free loop devices",
+                },
+                AttachError::Io(error) => failed(action(), error),
+            })?
         };
         apply(&device, &volume).context(action)?;
         Ok(Attachment {

@@ -19,7 +19,7 @@ impl<T, E: Into<io::Error>> Context<T> for std::result::Result<T, E> {
 }
 
 /// A full disk is the one error of the system that callers treat on its own.
-fn failed(action: String, error: io::Error) -> BackendError {
+pub(super) fn failed(action: String, error: io::Error) -> BackendError {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     match code {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => BackendError::Full(action),

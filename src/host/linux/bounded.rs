@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::join;
+use crate::blocking;
 use crate::host::{HostError, Result};
 use crate::volume::TargetPath;
 
@@ -52,13 +52,14 @@ impl Bounded {
             all: self.clone(),
             key,
         };
-        let look = spawn_blocking(move || {
+        let look = blocking::thread(move || {
             let result = work();
             drop(entry);
             result
         });
+        let look = look.map_err(|error| HostError::failed(format!("look at {path}"), error))?;
         match timeout(self.limit, look).await {
-            Ok(joined) => join(joined),
+            Ok(joined) => join(joined.map_err(Into::into)),
             Err(_) => Err(hung()),
         }
     }

@@ -92,7 +92,11 @@ impl Ledger {
         match targets.len() {
             0 => self.remove(id),
             after if after == before => Ok(()),
-            _ => self.write(id, &targets),
+            // A full disk must not keep a pod: the ledger then holds more than is true, which whoever reads it finds out.
+            _ => match self.write(id, &targets) {
+                Err(HostError::Exhausted { .. }) => Ok(()),
+                written => written,
+            },
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
+use thiserror::Error;
 
 use super::loop_ioctl as ioctl;
 use crate::volume::{Bytes, Device, DeviceNumber};
@@ -43,6 +44,22 @@ pub(crate) struct LoopOptions {
     pub(crate) block_size: u32,
 }
 
+/// Why a file is not behind a device.
+#[derive(Debug, Error)]
+pub(crate) enum AttachError {
+    /// The kernel has no free device, or other processes take each one first.
+    #[error("there is no free loop device")]
+    NoneFree,
+    /// The system refuses.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What the system refused.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Explained(String, #[source] Errno);
+
 /// Which incarnation of which device; what is remembered to find it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LoopHint {
@@ -71,7 +88,7 @@ impl LoopControl {
         backing: &File,
         options: LoopOptions,
         remember: impl Fn(LoopHint) -> io::Result<()>,
-    ) -> io::Result<LoopDevice> {
+    ) -> Result<LoopDevice, AttachError> {
         let _one_at_a_time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let control = open(
             "/dev/loop-control",
@@ -80,7 +97,10 @@ impl LoopControl {
         )
         .map_err(|error| explained("open /dev/loop-control", error))?;
         for _ in 0..ATTEMPTS {
-            let number = ioctl::get_free(&control)?;
+            let number = match ioctl::get_free(&control) {
+                Err(Errno::NOSPC) => return Err(AttachError::NoneFree),
+                number => number.map_err(|error| explained("find a free loop device", error))?,
+            };
             remember(LoopHint {
                 number,
                 sequence: None,
@@ -91,7 +111,7 @@ impl LoopControl {
                     device.clear()?;
                     match ioctl::remove(&control, number) {
                         Ok(()) | Err(Errno::BUSY) => {}
-                        Err(error) => return Err(error.into()),
+                        Err(error) => return Err(explained("remove a loop device", error).into()),
                     }
                 }
                 Ok(device) => {
@@ -102,19 +122,17 @@ impl LoopControl {
                 // Somebody was quicker, or an unmounted filesystem is just letting go of it.
                 Err(Errno::BUSY | Errno::NXIO) => sleep(ATTEMPT_INTERVAL),
                 Err(error) => {
-                    return Err(explained(&format!("configure /dev/loop{number}"), error));
+                    return Err(explained(&format!("configure /dev/loop{number}"), error).into());
                 }
             }
         }
-        Err(io::Error::other(
-            "other processes take every free loop device; try again",
-        ))
+        Err(AttachError::NoneFree)
     }
 }
 
 fn explained(what: &str, error: Errno) -> io::Error {
-    let error = io::Error::from(error);
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    let kind = io::Error::from(error).kind();
+    io::Error::new(kind, Explained(what.to_owned(), error))
 }
 
 fn configure(number: u32, backing: &File, options: LoopOptions) -> Result<LoopDevice, Errno> {

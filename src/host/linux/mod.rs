@@ -32,7 +32,7 @@ use self::bounded::Bounded;
 use self::ledger::Ledger;
 use self::path::KubeletDir;
 use super::{Host, HostError, Probed, Result, Spot, Target, Usage};
-use crate::blocking;
+use crate::blocking::{self, BlockingError};
 use crate::volume::{Device, FsType, MountOptions, TargetPath, VolumeId};
 
 /// Why this machine cannot be the host.
@@ -115,7 +115,7 @@ impl LinuxHost {
     }
 }
 
-fn join<T>(joined: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+fn join<T>(joined: std::result::Result<Result<T>, BlockingError>) -> Result<T> {
     joined.unwrap_or_else(|error| Err(HostError::failed("finish a system call", error)))
 }
 
