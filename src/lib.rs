@@ -10,6 +10,7 @@ pub mod config;
 pub mod controller;
 pub mod csi;
 pub mod demo;
+pub mod doctor;
 mod error_chain;
 #[doc(hidden)]
 pub mod fuzzing;

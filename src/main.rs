@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use offshoot::config::{LogFormat, ServeArgs};
 use offshoot::demo::{self, DemoArgs};
+use offshoot::doctor::{self, DoctorArgs};
 use offshoot::kubernetes::{PreStopArgs, pre_stop};
 use offshoot::translate::{self, DriftArgs, TranslateArgs};
 use offshoot::{error_chain, rpc, serve};
@@ -28,6 +29,8 @@ enum Command {
     Serve(ServeArgs),
     /// Wait until a drained node has no volumes of the driver left (preStop hook of the node container)
     PreStop(PreStopArgs),
+    /// Look at this node, and say what the driver will miss here and what to do about it
+    Doctor(DoctorArgs),
     /// Show the whole life of a volume on this machine, on real devices
     Demo(DemoArgs),
     /// Turn in-tree volumes into CSI volumes, or back, exactly as Kubernetes does
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run_serve(args),
         Command::PreStop(args) => run(pre_stop(args)),
+        Command::Doctor(args) => return run_doctor(args),
         Command::Demo(args) => run(demo::run(args)),
         Command::Translate(args) => return translate::translate(&args).into(),
         Command::Drift(args) => return translate::drift(&args).into(),
@@ -58,6 +62,21 @@ type Outcome = Result<(), Box<dyn Error>>;
 fn run_serve(args: ServeArgs) -> Outcome {
     start_logs(&args)?;
     run(serve::serve(args))
+}
+
+fn run_doctor(args: DoctorArgs) -> ExitCode {
+    let mut code = ExitCode::FAILURE;
+    let work = async {
+        code = doctor::examine(args).await;
+        Ok::<(), std::convert::Infallible>(())
+    };
+    match run(work) {
+        Ok(()) => code,
+        Err(error) => {
+            eprintln!("offshoot: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// For as many calls as are worked on at once (`rpc::MAX_CALLS`), each with a look that may hang.

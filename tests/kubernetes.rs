@@ -2,6 +2,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "JSON is written in place")]
 
 mod common;
+mod machine;
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -17,6 +18,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::ByteString;
+use machine::Machine;
+use machine::calls::{Calls, capability, volume_id};
 use offshoot::kubelet::api::RegistrationStatus;
 use offshoot::kubelet::api::registration_client::RegistrationClient;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -334,15 +337,21 @@ struct Hook {
 impl Hook {
     fn start(api: &ApiServer, timeout: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let at = |flag: &str, name: &str| format!("--{flag}={}", dir.path().join(name).display());
         std::fs::create_dir(dir.path().join("kubelet")).expect("a directory");
+        let (kubelet, data) = (dir.path().join("kubelet"), dir.path().join("data"));
+        Self::start_at(api, timeout, dir, &kubelet, &data)
+    }
+
+    fn start_at(api: &ApiServer, timeout: &str, dir: TempDir, kubelet: &Path, data: &Path) -> Self {
+        let at = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
+        let log = dir.path().join("log");
         #[expect(clippy::disallowed_methods, reason = "the binary under test")]
         let process = Command::new(env!("CARGO_BIN_EXE_offshoot"))
             .args(["pre-stop", "--node-id", NODE, "--timeout", timeout])
             .args([
-                at("kubelet-dir", "kubelet"),
-                at("data-dir", "data"),
-                at("log-file", "log"),
+                at("kubelet-dir", kubelet),
+                at("data-dir", data),
+                at("log-file", &log),
             ])
             .args(api.flags())
             .stderr(Stdio::piped())
@@ -426,6 +435,55 @@ async fn the_hook_says_what_is_left_when_its_time_is_up() {
             "{text}"
         );
     }
+}
+
+/// Where volumes are not attached (attachRequired: false), only the ledger and the kernel know what is left.
+#[tokio::test]
+async fn the_hook_waits_for_mounts_that_the_ledger_knows() {
+    if !machine::is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let mut driver = machine.driver().spawn().expect("it starts");
+    let calls = Calls::connect(&machine).await;
+    let mounted = || capability(Some("ext4"));
+    calls
+        .create("v", mounted(), 64 << 20)
+        .await
+        .expect("it is made");
+    let assigned = calls.assign("v", mounted()).await;
+    assigned.expect("it is assigned");
+    calls.stage("v", mounted()).await.expect("it is staged");
+    let api = ApiServer::start(Cluster {
+        node: node(json!({ "unschedulable": true })),
+        ..Cluster::default()
+    })
+    .await;
+    let kubelet = machine.dir.path().join("kubelet");
+    let data = machine.dir.path().join("data/offshoot");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut hook = Hook::start_at(&api, "600", dir, &kubelet, &data);
+    let counted = |it: &Cluster| {
+        it.requests
+            .iter()
+            .filter(|it| it.contains("volumeattachments"))
+            .count()
+            >= 2
+    };
+    api.wait_for("a second count", counted).await;
+    assert!(
+        hook.process.try_wait().expect("a child").is_none(),
+        "it waits"
+    );
+    calls.unstage("v").await.expect("it is unstaged");
+    let (output, log) = hook.end().await;
+    let _ = driver.kill();
+    let _ = driver.wait();
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        log.contains(&format!("mounts of {}\n", volume_id("v"))),
+        "{log}"
+    );
 }
 
 #[tokio::test]

@@ -1,17 +1,16 @@
 //! The proof that nothing is left: no mount, no loop device, no file.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::{DemoError, Place};
+use crate::host::linux::mount_table::{self, MountLine};
 
 /// Looks for everything that the demonstration could have left; `kept` volumes are meant to be there.
 pub(super) fn prove(place: &Place, kept: bool) -> Result<String, DemoError> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo");
+    let mounts = mount_table::read();
     let mounts = mounts.map_err(|source| unreadable(Path::new("/proc/self/mountinfo"), source))?;
     let mut left = mounts_below(&mounts, &place.dir);
     left.extend(loops_of(&place.data_dir)?);
@@ -40,37 +39,12 @@ pub(super) fn files_of(data_dir: &Path) -> Result<BTreeSet<PathBuf>, DemoError> 
     Ok(files)
 }
 
-/// The mount points below `dir`, of a mount table in the form of `/proc/self/mountinfo`.
-fn mounts_below(table: &str, dir: &Path) -> Vec<String> {
-    let points = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescape);
-    let below = points.filter(|point| point.starts_with(dir));
+/// The mount points below `dir`.
+fn mounts_below(table: &[MountLine], dir: &Path) -> Vec<String> {
+    let below = table.iter().filter(|it| it.point.starts_with(dir));
     below
-        .map(|point| format!("mount {}", point.display()))
+        .map(|it| format!("mount {}", it.point.display()))
         .collect()
-}
-
-/// The kernel writes spaces and the like as a backslash and three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).and_then(|it| std::str::from_utf8(it).ok());
-        let value = digits.and_then(|it| u8::from_str_radix(it, 8).ok());
-        match value {
-            Some(value) if *first == b'\\' => {
-                bytes.push(value);
-                rest = &after[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    OsString::from_vec(bytes).into()
 }
 
 /// The loop devices that have a file below `data_dir` behind them.
@@ -114,7 +88,7 @@ mod tests {
                      98 29 7:3 / /tmp/demo/kubelet/a\\040b rw shared:1 - xfs /dev/loop3 rw\n\
                      99 29 7:4 / /tmp/demolition rw - xfs /dev/loop4 rw\n";
         assert_eq!(
-            mounts_below(table, Path::new("/tmp/demo")),
+            mounts_below(&mount_table::parse(table), Path::new("/tmp/demo")),
             ["mount /tmp/demo/kubelet/a b"]
         );
     }

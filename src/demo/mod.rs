@@ -19,10 +19,8 @@ use thiserror::Error;
 use self::driver::{Driver, DriverError};
 use self::report::Report;
 use self::story::Story;
+use crate::host::linux::capability;
 use crate::volume::FsType;
-
-/// The bit of `CAP_SYS_RESOURCE`, which the kernel asks for when a mounted ext4 shall grow.
-const CAP_SYS_RESOURCE: u32 = 24;
 
 /// Arguments of `offshoot demo`.
 #[derive(Debug, Clone, Args)]
@@ -157,10 +155,7 @@ fn choose(asked: Option<FsType>, report: &mut Report) -> FsType {
 
 /// Whether the kernel lets this process grow a mounted ext4.
 fn may_grow_ext4() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let set = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    set.is_some_and(|set| set & (1 << CAP_SYS_RESOURCE) != 0)
+    capability::has(capability::SYS_RESOURCE)
 }
 
 fn prepare(args: &DemoArgs) -> Result<Place, DemoError> {

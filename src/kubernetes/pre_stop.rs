@@ -137,12 +137,13 @@ async fn left(args: &PreStopArgs, api: &Api, log: &Log) -> Result<String, PreSto
             return Ok("VolumeAttachments that cannot be counted".to_owned());
         }
     };
-    let host = LinuxHost::new(&args.kubelet_dir, &args.data_dir.join("node"))?;
+    let host = LinuxHost::looking(&args.kubelet_dir, &args.data_dir.join("node"))?;
     let mut staged: Vec<String> = host
-        .published()
+        .noted_targets()
         .await
         .iter()
-        .map(|(id, _)| id.to_string())
+        .filter(|it| it.mounted)
+        .map(|it| it.id.to_string())
         .collect();
     staged.dedup();
     let parts = [("VolumeAttachments of", attached), ("mounts of", staged)];

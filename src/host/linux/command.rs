@@ -5,8 +5,8 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use thiserror::Error;
 
@@ -63,14 +63,7 @@ impl Tool {
         worst: i32,
     ) -> Result<(), CommandError> {
         let tool = self.name;
-        let program = DIRECTORIES
-            .iter()
-            .map(|directory| Path::new(directory).join(tool))
-            .find(|program| program.is_file())
-            .ok_or(CommandError::Missing {
-                tool,
-                package: self.package,
-            })?;
+        let program = self.program()?;
         let input = file
             .try_clone()
             .map_err(|source| CommandError::Start { tool, source })?;
@@ -93,6 +86,35 @@ impl Tool {
                 output: said(&output),
             }),
         }
+    }
+}
+
+impl Tool {
+    /// The first line of what the tool says when it is asked for its version with `argument`, whatever its exit code.
+    pub(crate) fn version(self, argument: &str) -> Result<String, CommandError> {
+        let tool = self.name;
+        #[expect(clippy::disallowed_methods, reason = "this is the only place")]
+        let output = Command::new(self.program()?)
+            .arg(argument)
+            .env_clear()
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| CommandError::Start { tool, source })?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+        Ok(first.unwrap_or("it does not say its version").to_owned())
+    }
+
+    fn program(self) -> Result<PathBuf, CommandError> {
+        let missing = CommandError::Missing {
+            tool: self.name,
+            package: self.package,
+        };
+        let mut programs = DIRECTORIES.iter().map(|it| Path::new(it).join(self.name));
+        programs.find(|it| it.is_file()).ok_or(missing)
     }
 }
 

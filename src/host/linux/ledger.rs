@@ -34,10 +34,15 @@ impl Ledger {
             path: directory.to_owned(),
             source,
         })?;
-        Ok(Self {
+        Ok(Self::at(kubelet_dir, directory))
+    }
+
+    /// The ledger in `directory`, which is not made.
+    pub(super) fn at(kubelet_dir: &Path, directory: &Path) -> Self {
+        Self {
             kubelet_dir: kubelet_dir.to_owned(),
             directory: directory.to_owned(),
-        })
+        }
     }
 
     pub(super) fn read(&self, id: &VolumeId) -> Result<Vec<Target>> {

@@ -4,30 +4,9 @@
 
 use std::fs::File;
 
-use super::command::{CommandError, Tool};
+use super::command::CommandError;
+use super::tools::{E2FSCK, MKFS_BTRFS, MKFS_EXT4, MKFS_XFS, RESIZE2FS};
 use crate::volume::FsType;
-
-const E2FSPROGS: &str = "e2fsprogs";
-const MKFS_EXT4: Tool = Tool {
-    name: "mkfs.ext4",
-    package: E2FSPROGS,
-};
-const E2FSCK: Tool = Tool {
-    name: "e2fsck",
-    package: E2FSPROGS,
-};
-const RESIZE2FS: Tool = Tool {
-    name: "resize2fs",
-    package: E2FSPROGS,
-};
-const MKFS_XFS: Tool = Tool {
-    name: "mkfs.xfs",
-    package: "xfsprogs",
-};
-const MKFS_BTRFS: Tool = Tool {
-    name: "mkfs.btrfs",
-    package: "btrfs-progs",
-};
 
 /// Makes a filesystem as large as `file`, with this UUID. Allocated space stays allocated: nothing is discarded.
 pub(crate) fn make(fs: FsType, uuid: &str, file: &File) -> Result<(), CommandError> {

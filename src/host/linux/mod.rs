@@ -5,6 +5,7 @@
 //! a dead disk: it runs on a thread of its own, with a deadline, and once at a time for each path.
 
 mod bounded;
+pub(crate) mod capability;
 pub(crate) mod command;
 pub(crate) mod ext4;
 mod growth;
@@ -17,8 +18,10 @@ pub(crate) mod loop_table;
 pub(crate) mod mkfs;
 mod mount;
 mod mount_setattr;
+pub(crate) mod mount_table;
 mod path;
 pub(crate) mod probe;
+pub(crate) mod tools;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +64,17 @@ pub enum LinuxHostError {
     },
 }
 
+/// A place to which the ledger says that a volume was brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotedTarget {
+    /// The volume.
+    pub(crate) id: VolumeId,
+    /// Where.
+    pub(crate) path: String,
+    /// Something is mounted there.
+    pub(crate) mounted: bool,
+}
+
 /// This machine.
 pub struct LinuxHost {
     kubelet: Arc<KubeletDir>,
@@ -80,21 +94,30 @@ impl LinuxHost {
         })
     }
 
-    /// The places that the ledger knows and that are mount points now, as far as the kernel answers: one that hangs is there.
-    pub async fn published(&self) -> Vec<(VolumeId, TargetPath)> {
-        let mut there = Vec::new();
-        for (id, target) in self.noted().await {
-            match self.look(&target.path).await {
-                Ok(Spot::Absent | Spot::Directory | Spot::File) => {}
-                Ok(Spot::Mount(_) | Spot::Broken(_)) | Err(_) => there.push((id, target.path)),
-            }
-        }
-        there
+    /// A host to look at: the ledger is read if there is one, and not made.
+    pub(crate) fn looking(
+        kubelet_dir: &Path,
+        state_dir: &Path,
+    ) -> std::result::Result<Self, LinuxHostError> {
+        Ok(Self {
+            kubelet: Arc::new(KubeletDir::open(kubelet_dir)?),
+            ledger: Arc::new(Ledger::at(kubelet_dir, state_dir)),
+            bounded: Bounded::default(),
+        })
     }
 
-    /// Everything that the ledger knows.
-    pub async fn noted(&self) -> Vec<(VolumeId, Target)> {
-        self.with_ledger(Ledger::all).await.unwrap_or_default()
+    /// The places that the ledger knows, and whether they are mount points now; one that hangs is.
+    pub(crate) async fn noted_targets(&self) -> Vec<NotedTarget> {
+        let mut noted = Vec::new();
+        for (id, target) in self.with_ledger(Ledger::all).await.unwrap_or_default() {
+            let seen = self.look(&target.path).await;
+            noted.push(NotedTarget {
+                id,
+                path: target.path.to_string(),
+                mounted: !matches!(seen, Ok(Spot::Absent | Spot::Directory | Spot::File)),
+            });
+        }
+        noted
     }
 
     /// Runs what may block on a thread of its own.
