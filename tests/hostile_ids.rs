@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use faultlab::Random;
 use machine::{Machine, new_volume};
 use offshoot::backend::{Backend, NewContents, NewSnapshot};
 use offshoot::controller::{Controller, Reach};
@@ -54,38 +55,26 @@ const PIECES: [&str; 30] = [
     "/etc/passwd",
 ];
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((self.0 >> 33) % limit as u64).expect("an index")
-    }
-
-    /// Pieces in a row, or one of `good` with a few changes.
-    fn id(&mut self, good: &[String]) -> String {
-        let mut id = String::new();
-        if self.below(2) == 0 {
-            for _ in 0..=self.below(8) {
-                id.push_str(PIECES[self.below(PIECES.len())]);
-            }
-            return id;
+/// Pieces in a row, or one of `good` with a few changes.
+fn draw(random: &mut Random, good: &[String]) -> String {
+    let mut id = String::new();
+    if random.below(2) == 0 {
+        for _ in 0..=random.below(8) {
+            id.push_str(random.choose::<&str>(&PIECES));
         }
-        let mut chars: Vec<char> = good[self.below(good.len())].chars().collect();
-        for _ in 0..=self.below(3) {
-            let at = self.below(chars.len());
-            match self.below(4) {
-                0 => chars[at] = chars[at].to_ascii_uppercase(),
-                1 => drop(chars.remove(at)),
-                2 => drop(chars.splice(at..at, PIECES[self.below(PIECES.len())].chars())),
-                _ => chars[at] = ['\u{7f}', '\u{ff}', 'g', '/', 'Z'][self.below(5)],
-            }
-        }
-        chars.into_iter().collect()
+        return id;
     }
+    let mut chars: Vec<char> = random.choose(good).chars().collect();
+    for _ in 0..=random.below(3) {
+        let at = random.index(chars.len());
+        match random.below(4) {
+            0 => chars[at] = chars[at].to_ascii_uppercase(),
+            1 => drop(chars.remove(at)),
+            2 => drop(chars.splice(at..at, random.choose(&PIECES).chars())),
+            _ => chars[at] = *random.choose(&['\u{7f}', '\u{ff}', 'g', '/', 'Z']),
+        }
+    }
+    chars.into_iter().collect()
 }
 
 /// Every file below, with all that would change if somebody touched it.
@@ -233,9 +222,9 @@ async fn no_string_is_a_way_to_what_it_does_not_name() {
     let services = Services::new(&machine, backend.clone(), machine.node(backend.clone()));
     let mut before = Vec::new();
     inventory(machine.dir.path(), &mut before);
-    let (mut random, mut unknown, mut malformed) = (Random(1), 0, 0);
+    let (mut random, mut unknown, mut malformed) = (Random::new(1), 0, 0);
     while unknown < count {
-        let mut id = random.id(&good);
+        let mut id = draw(&mut random, &good);
         if random.below(500) == 0 {
             id = id.repeat(30);
         }

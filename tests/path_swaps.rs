@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use faultlab::Random;
 use machine::{Machine, Scene, is_root, mount_capability, tool};
 use offshoot::backend::NewContents;
 use offshoot::node::{PublishVolume, StageVolume, UnpublishVolume, UnstageVolume};
@@ -23,18 +24,6 @@ const STAGING: &str = "plugins/staging";
 fn setting(name: &str, default: u64) -> u64 {
     let value = std::env::var(name).ok();
     value.and_then(|it| it.parse().ok()).unwrap_or(default)
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
 }
 
 /// Directories of the kubelet, and beside each a symlink that leads outside, to where the same names are found.
@@ -121,7 +110,7 @@ impl Swappers {
             let (above, name) = name.rsplit_once('/').expect("a path");
             let above = fs::File::open(machine.path(above)).expect("a directory");
             let pair = (above, name.to_owned(), format!("{name}~"));
-            let random = Random(seed * 10 + index as u64);
+            let random = Random::new(seed * 10 + index as u64);
             std::thread::spawn(move || swap(&pair, random, &stop, &swaps))
         });
         let threads = threads.collect();
@@ -188,7 +177,7 @@ async fn exchanged_paths_lead_nowhere() {
     let before = outside(&machine);
     let scene = Scene::new(machine, NewContents::Filesystem(FsType::Ext4), 16).await;
     let swappers = Swappers::start(&scene.machine, seed);
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let (mut done, mut refused) = ([0_u32; 4], 0_u32);
     while swappers.count() < wanted {
         let which = random.below(4);

@@ -1,5 +1,7 @@
 //! Small changes to known inputs.
 
+use faultlab::Random;
+
 /// What parsers stumble over.
 const TOKENS: [&[u8]; 20] = [
     b"../",
@@ -24,20 +26,15 @@ const TOKENS: [&[u8]; 20] = [
     b"\xe2\x80\xae",
 ];
 
-pub(crate) struct Mutator(u64);
+pub(crate) struct Mutator(Random);
 
 impl Mutator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::new(seed))
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let limit = limit.max(1) as u64;
-        usize::try_from((self.0 >> 33) % limit).expect("an index")
+        self.0.index(limit)
     }
 
     /// An input of the corpus, changed in a few places.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use faultlab::Random;
+
 use crate::reference::{Model, Origin};
 
 pub(crate) const VOLUMES: u8 = 5;
@@ -13,28 +15,19 @@ const MIB: u64 = 1 << 20;
 const SIZES: [u64; 2] = [16 * MIB, 32 * MIB];
 const READ_AHEADS: [u32; 2] = [128, 256];
 
-/// A small generator whose whole state is its seed.
-pub(crate) struct Random(pub(crate) u64);
+/// What is drawn besides numbers.
+trait Draw {
+    fn number(&mut self, limit: u8) -> u8;
+    fn one_in(&mut self, count: u64) -> bool;
+}
 
-impl Random {
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-
-    fn index(&mut self, limit: u8) -> u8 {
+impl Draw for Random {
+    fn number(&mut self, limit: u8) -> u8 {
         u8::try_from(self.below(limit.into())).expect("it is below a u8")
     }
 
     fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
-    }
-
-    fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
-        list[usize::try_from(self.below(list.len() as u64)).expect("it is an index")]
     }
 }
 
@@ -108,7 +101,7 @@ pub(crate) enum Call {
 impl Call {
     /// Any call; most of them fit what is there.
     pub(crate) fn random(random: &mut Random, model: &Model) -> Self {
-        let volume = random.index(VOLUMES);
+        let volume = random.number(VOLUMES);
         let known = model.volumes.get(&volume);
         let block = known.map_or(random.one_in(2), |it| it.block) != random.one_in(12);
         match random.below(20) {
@@ -122,28 +115,28 @@ impl Call {
             },
             6 => Self::Unpublish {
                 volume,
-                node: (!random.one_in(3)).then(|| random.index(NODES)),
+                node: (!random.one_in(3)).then(|| random.number(NODES)),
             },
             7..=9 => Self::Stage { volume, block },
             10 => Self::Unstage { volume },
             11 | 12 => Self::NodePublish {
                 volume,
-                target: random.index(TARGETS),
+                target: random.number(TARGETS),
                 read_only: random.one_in(4),
                 block,
             },
             13 | 14 => Self::NodeUnpublish {
                 volume,
-                target: random.index(TARGETS),
+                target: random.number(TARGETS),
             },
             15 => Self::Expand {
                 volume,
-                size: random.one_of(&SIZES),
+                size: *random.choose(&SIZES),
             },
             16 => Self::NodeExpand { volume },
             17 => Self::Modify {
                 volume,
-                read_ahead: random.one_of(&READ_AHEADS),
+                read_ahead: *random.choose(&READ_AHEADS),
             },
             18 => Self::snapshot(random, volume),
             _ => Self::group(random, volume),
@@ -153,19 +146,19 @@ impl Call {
     fn create(random: &mut Random, volume: u8, block: bool) -> Self {
         Self::Create {
             volume,
-            size: random.one_of(&SIZES),
+            size: *random.choose(&SIZES),
             block,
-            read_ahead: random.one_in(4).then(|| random.one_of(&READ_AHEADS)),
+            read_ahead: random.one_in(4).then(|| *random.choose(&READ_AHEADS)),
             source: match random.below(6) {
-                0 => Some(Origin::Volume(random.index(VOLUMES))),
-                1 => Some(Origin::Snapshot(random.index(SNAPSHOTS))),
+                0 => Some(Origin::Volume(random.number(VOLUMES))),
+                1 => Some(Origin::Snapshot(random.number(SNAPSHOTS))),
                 _ => None,
             },
         }
     }
 
     fn snapshot(random: &mut Random, volume: u8) -> Self {
-        let snapshot = random.index(SNAPSHOTS);
+        let snapshot = random.number(SNAPSHOTS);
         if random.one_in(3) {
             return Self::DeleteSnapshot { snapshot };
         }
@@ -173,11 +166,11 @@ impl Call {
     }
 
     fn group(random: &mut Random, volume: u8) -> Self {
-        let group = random.index(GROUPS);
+        let group = random.number(GROUPS);
         if random.one_in(3) {
             return Self::DeleteGroup { group };
         }
-        let volumes = BTreeSet::from([volume, random.index(VOLUMES)]);
+        let volumes = BTreeSet::from([volume, random.number(VOLUMES)]);
         Self::Group { group, volumes }
     }
 

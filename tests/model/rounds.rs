@@ -8,9 +8,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use faultlab::Random;
 use tonic::Code;
 
-use crate::call::{Call, Object, Random};
+use crate::call::{Call, Object};
 use crate::common::code;
 use crate::message::Answer;
 use crate::reference::{Model, Outcome};
@@ -89,7 +90,7 @@ impl Played {
 
 /// Plays a whole plan in this process; an error tells how to play it again.
 pub(crate) async fn play(world: &Arc<World>, plan: Plan) -> Result<Tally, String> {
-    let mut random = Random(plan.seed);
+    let mut random = Random::new(plan.seed);
     let mut model = Arc::new(Model::default());
     let mut tally = Tally::default();
     let mut last = VecDeque::new();

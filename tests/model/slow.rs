@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use faultlab::Random;
 use offshoot::backend::{
     AttachMode, Attachment, Backend, Capacity, Inventory, Measured, NewGroupSnapshot, NewSnapshot,
     NewVolume, Page, Result, Traits,
@@ -13,8 +14,6 @@ use offshoot::volume::{
     Bytes, Device, GroupSnapshot, GroupSnapshotId, Health, Node, NodeId, Provisioning, Publication,
     Settings, Snapshot, SnapshotId, StorageHealth, Volume, VolumeId,
 };
-
-use crate::call::Random;
 
 pub(crate) struct Slow {
     inner: Arc<dyn Backend>,
@@ -29,8 +28,7 @@ impl Slow {
 
     /// Lets others run, often; makes them wait, now and then.
     async fn pause(&self) {
-        let mut random = Random(self.calls.fetch_add(1, Ordering::Relaxed));
-        random.below(2);
+        let mut random = Random::new(self.calls.fetch_add(1, Ordering::Relaxed));
         for _ in 0..random.below(3) {
             tokio::task::yield_now().await;
         }

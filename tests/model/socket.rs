@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faultlab::Random;
 use offshoot::csi;
 use offshoot::csi::controller_client::ControllerClient;
 use offshoot::csi::group_controller_client::GroupControllerClient;
@@ -13,7 +14,7 @@ use offshoot::csi::node_client::NodeClient;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::call::{Call, Random};
+use crate::call::Call;
 use crate::common::connect;
 use crate::message::{self, Answer, Envelope};
 use crate::reference::Model;
@@ -34,7 +35,7 @@ enum Leave {
 /// Plays a plan over a socket; each round has a connection of its own.
 pub(crate) async fn play(world: &Arc<World>, plan: Plan) -> Result<Tally, String> {
     let (socket, server) = world.listen().await;
-    let (mut random, mut model) = (Random(plan.seed), Model::default());
+    let (mut random, mut model) = (Random::new(plan.seed), Model::default());
     let (mut tally, mut last) = (Tally::default(), VecDeque::new());
     let mut number = 0_u16;
     while tally.calls < plan.calls {
