@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use offshoot::csi;
 use tonic::Code;
 
+use super::machine::Machine;
 use super::machine::calls::{capability, create, volume_id, write_synced};
-use super::machine::site::Site;
-use super::machine::{Machine, is_root};
+use super::machine::site::{Site, is_possible};
 use super::world::{World, converge};
 
 /// Takes what is left of the pool, but for `leave` bytes.
@@ -40,7 +40,7 @@ fn make_room(machine: &Machine, filler: &str) {
 
 #[tokio::test]
 async fn a_full_pool_refuses_before_it_acknowledges() {
-    if !is_root() {
+    if !is_possible() {
         return;
     }
     for kind in ["xfs", "ext4", "btrfs"] {
@@ -87,7 +87,7 @@ async fn a_full_pool_refuses_before_it_acknowledges() {
 /// No room for another inode: found only when the file is made.
 #[tokio::test]
 async fn a_pool_without_inodes_refuses_and_recovers() {
-    if !is_root() {
+    if !is_possible() {
         return;
     }
     let pool = Site::made(64 << 20, "ext4", &["-q", "-F", "-N", "64"]);
@@ -154,7 +154,7 @@ async fn a_pool_without_inodes_refuses_and_recovers() {
 /// The pool runs full below a thin volume: its filesystem gives errors, but what was synced before is there afterwards.
 #[tokio::test]
 async fn a_volume_whose_pool_runs_full_keeps_what_was_synced() {
-    if !is_root() {
+    if !is_possible() {
         return;
     }
     for fs_type in ["ext4", "xfs"] {

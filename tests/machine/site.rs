@@ -1,9 +1,20 @@
 //! A machine whose data directory is on a disk that a test holds in its hands.
 
+use std::path::Path;
+
 use faultlab::{Disk, Image};
 use tempfile::NamedTempFile;
 
-use super::{Machine, tool};
+use super::{Machine, is_root, tool};
+
+/// Whether this process may make such disks; a line that says so otherwise.
+pub(crate) fn is_possible() -> bool {
+    let fuse = Path::new("/dev/fuse").exists();
+    if !fuse {
+        eprintln!("skipped: disks that fail need /dev/fuse");
+    }
+    is_root() && fuse
+}
 
 /// In the order in which they must go.
 pub(crate) struct Site {

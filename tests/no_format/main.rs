@@ -13,7 +13,7 @@ mod lab;
 
 use faultlab::{Random, private_mounts};
 use lab::{Lab, Stager, Tally, tripwire};
-use machine::site::Site;
+use machine::site::{Site, is_possible};
 use machine::{Machine, is_root};
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -96,7 +96,7 @@ fn a_stager_that_formats_what_it_cannot_mount_is_caught() {
 /// Probes that fail, disks that hang and files that are gone lead to no mkfs either.
 #[test]
 fn a_disk_that_fails_or_hangs_is_not_taken_for_blank() {
-    if !is_root() {
+    if !is_possible() {
         return;
     }
     let refused = alone(async || {

@@ -12,7 +12,7 @@ mod story;
 mod workload;
 
 use faultlab::{Answer, Call, Cut, Loss, Random, Replay};
-use machine::is_root;
+use machine::site::is_possible;
 use workload::{Recording, record};
 
 /// How many images are made from one workload.
@@ -71,7 +71,7 @@ async fn check(recording: &Recording, kind: &str, count: u64, seed: u64) -> Outc
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_in_a_power_cut() {
-    if !is_root() {
+    if !is_possible() {
         return;
     }
     let (images, seed) = (setting("CRASH_IMAGES", 50), setting("CRASH_SEED", 1));
@@ -102,7 +102,7 @@ async fn nothing_acknowledged_is_lost_in_a_power_cut() {
 
 /// The same workload over a driver whose syncs of some kind do nothing: the checker must see it.
 async fn must_fail(kind: &str, forgets: fn(&Call) -> bool) {
-    if !is_root() {
+    if !is_possible() {
         return;
     }
     let mut seen = 0;
