@@ -264,6 +264,9 @@ pub enum BackendError {
     /// The storage cannot be reached or is not the one we knew; nothing was changed.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// Each node has volumes of its own, and this one may be another's.
+    #[error("{0} is not on this node; its own node does what was asked")]
+    Elsewhere(String),
     /// This machine has no more of something; nothing was made.
     #[error(
         "failed to {action}: this machine has no {what} left; end what uses them, or raise its limits"

@@ -59,9 +59,7 @@ impl Controller {
     /// the claim up as infeasible; the call may only stay open until the resizer of the right node has done the work.
     fn not_here(&self, error: BackendError) -> BackendError {
         match (self.reach, error) {
-            (Reach::Node, BackendError::NotFound(object)) => BackendError::Unavailable(format!(
-                "{object} is not on this node; its own node does what was asked"
-            )),
+            (Reach::Node, BackendError::NotFound(object)) => BackendError::Elsewhere(object),
             (_, error) => error,
         }
     }

@@ -65,7 +65,7 @@ fn backend(error: &BackendError) -> Code {
         E::NotQuiet { .. } => Code::Aborted,
         E::Unsupported(_) => Code::InvalidArgument,
         E::Damaged { .. } => Code::DataLoss,
-        E::Unavailable(_) => Code::Unavailable,
+        E::Unavailable(_) | E::Elsewhere(_) => Code::Unavailable,
         E::Other { .. } => Code::Internal,
     }
 }
