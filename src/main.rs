@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use offshoot::config::{LogFormat, ServeArgs};
@@ -82,11 +83,16 @@ fn run_doctor(args: DoctorArgs) -> ExitCode {
 /// For as many calls as are worked on at once (`rpc::MAX_CALLS`), each with a look that may hang.
 const THREADS: usize = 2 * rpc::MAX_CALLS;
 
+/// Longer than the pause between two looks at the storage, so that a thread is always there: a call that gets no other waits
+/// for it, instead of being refused.
+const KEEP_THREADS: Duration = Duration::from_secs(15);
+
 /// One thread answers; what blocks has threads of its own.
 fn run<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)
+        .thread_keep_alive(KEEP_THREADS)
         .build()?;
     let outcome = runtime.block_on(work);
     // A thread that hangs in the kernel must not keep the process.

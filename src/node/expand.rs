@@ -72,6 +72,9 @@ impl NodePlugin {
         let mount = match (place, &volume.contents) {
             (Place::Ours(mount), _) => Some(mount),
             (Place::Directory | Place::File | Place::Absent, Contents::Block) => None,
+            (Place::OursBroken(how), _) => {
+                return Err(HostError::failed(format!("look at {path}"), how).into());
+            }
             _ => return Err(not_there()),
         };
         if request

@@ -4,6 +4,9 @@ use super::NodePlugin;
 use crate::host::{HostError, Mount, Spot};
 use crate::volume::{Device, TargetPath, VolumeId};
 
+/// How many mounts of one volume may lie on one another. Each crash while mounting leaves one at most.
+const MAX_STACKED: usize = 64;
+
 /// What stands at a path, seen from one volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -58,13 +61,19 @@ impl NodePlugin {
         device: Option<&Device>,
         path: &TargetPath,
     ) -> Result<Place, HostError> {
-        loop {
+        for _ in 0..MAX_STACKED {
             let place = self.observe(id, device, path).await?;
             match place {
                 Place::Ours(_) | Place::OursBroken(_) => self.host.unmount(path).await?,
                 _ => return Ok(place),
             }
         }
+        // What cannot be looked at seems dead, also where nothing is mounted any more.
+        let action = format!("clear {path}: there is still something after {MAX_STACKED} unmounts");
+        Err(HostError::failed(
+            action,
+            "the kubelet's directory may have errors itself",
+        ))
     }
 
     /// The ledger's targets where the volume still is, but for `except`.

@@ -12,6 +12,7 @@ use super::layout::Linked;
 use super::snapshot::flush;
 use super::{Store, copy, record};
 use crate::backend::{BackendError, NewContents, NewVolume, Origin, Result};
+use crate::host::linux::command::CommandError;
 use crate::host::linux::{ext4, mkfs};
 use crate::volume::{Bytes, Contents, FsType, Provisioning, Settings, Source, Volume, VolumeId};
 
@@ -83,7 +84,12 @@ impl Store {
                 self.index()?.put_volume(volume.clone());
                 Ok(volume)
             }
-            Linked::Exists => Err(BackendError::VolumeExists(Box::new(self.read_volume(&id)?))),
+            // The index does not know it: it is left from a call that failed at its very end.
+            Linked::Exists => {
+                let existing = self.read_volume(&id)?;
+                self.index()?.put_volume(existing.clone());
+                Err(BackendError::VolumeExists(Box::new(existing)))
+            }
         }
     }
 
@@ -104,7 +110,7 @@ impl Store {
                     && new.size > size
                 {
                     mkfs::grow_ext4(file).map_err(|error| {
-                        BackendError::other(format!("grow the copy for volume {}", new.id), error)
+                        failed(format!("grow the copy for volume {}", new.id), error)
                     })?;
                 }
                 Ok((contents, Some(source.clone())))
@@ -124,8 +130,7 @@ impl Store {
             self.copy_template(file, new, uuid)?;
         } else {
             resize(file, new)?;
-            mkfs::make(fs, &uuid.to_string(), file)
-                .map_err(|error| BackendError::other(action(), error))?;
+            mkfs::make(fs, &uuid.to_string(), file).map_err(|error| failed(action(), error))?;
         }
         let uuid = uuid.to_string();
         Ok(Contents::Filesystem { fs, uuid })
@@ -138,7 +143,7 @@ impl Store {
             let template = self.layout.volumes.nameless().context(action)?;
             ftruncate(&template, new.size.0).context(action)?;
             mkfs::make(FsType::Ext4, &uuid.to_string(), &template)
-                .map_err(|error| BackendError::other(action(), error))?;
+                .map_err(|error| failed(action(), error))?;
             fsync(&template).context(action)?;
             Ok(template)
         })?;
@@ -240,6 +245,14 @@ impl Store {
         self.index()?.put_volume(volume.clone());
         Ok(volume)
     }
+}
+
+/// What a tool could not do.
+fn failed(action: String, error: CommandError) -> BackendError {
+    if error.is_full() {
+        return BackendError::Full(action);
+    }
+    BackendError::other(action, error)
 }
 
 /// Gives a nameless file the size of its volume, and the space where it is to be thick.

@@ -1,8 +1,6 @@
 //! From errors of the system to errors of a backend.
 
-use std::io;
-
-use rustix::io::Errno;
+use std::io::{self, ErrorKind};
 
 use crate::backend::{BackendError, Result};
 
@@ -20,9 +18,10 @@ impl<T, E: Into<io::Error>> Context<T> for std::result::Result<T, E> {
 
 /// A full disk is the one error of the system that callers treat on its own.
 pub(super) fn failed(action: String, error: io::Error) -> BackendError {
-    let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    match code {
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => BackendError::Full(action),
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            BackendError::Full(action)
+        }
         _ => BackendError::other(action, error),
     }
 }

@@ -76,9 +76,11 @@ impl Store {
             created_at: now(),
         };
         if let Err(error) = self.link_group(&record, &cuts) {
-            for member in &record.members {
-                // What cannot be removed now is removed at start: it has no group.
-                let _ = self.layout.snapshots.remove(member.as_str());
+            // Only members of a group that does not exist: what cannot be removed now is removed at start.
+            if self.require_uncommitted(&new.id).is_ok() {
+                for member in &record.members {
+                    let _ = self.layout.snapshots.remove(member.as_str());
+                }
             }
             return Err(error);
         }
@@ -149,9 +151,15 @@ impl Store {
         let removed = self.layout.groups.remove(id.as_str());
         removed.context(|| format!("remove the file of group snapshot {id}"))?;
         for member in &record.members {
-            self.remove_snapshot(member)?;
+            let removed = self.layout.snapshots.remove(member.as_str());
+            removed.context(|| format!("remove the file of snapshot {member}"))?;
         }
-        self.index()?.forget_group(id);
+        // All or nothing: a group that misses a member is not found any more, and the rest would stay.
+        let mut index = self.index()?;
+        for member in &record.members {
+            index.forget_snapshot(member);
+        }
+        index.forget_group(id);
         Ok(())
     }
 }

@@ -90,10 +90,13 @@ impl Directory {
 
     /// Syncs a nameless file, gives it its name, and syncs the directory: after that it survives everything.
     pub(super) fn link(&self, file: &File, name: &str) -> io::Result<Linked> {
-        self.link_unsynced(file, name).and_then(|linked| {
-            self.sync()?;
-            Ok(linked)
-        })
+        let linked = self.link_unsynced(file, name)?;
+        let synced = self.sync();
+        if synced.is_err() && linked == Linked::Yes {
+            // Its caller is told that it failed, and may never ask for it again: it must not seem to exist.
+            let _ = unlinkat(&self.0, name, AtFlags::empty());
+        }
+        synced.map(|()| linked)
     }
 
     /// As [`Self::link`], for several files that share one sync of the directory.

@@ -45,6 +45,17 @@ pub(crate) enum CommandError {
     },
 }
 
+impl CommandError {
+    /// The tool failed because the disk is full. Tools have no exit code for that, but say it, and in English.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Failed { output, .. } => output.contains("No space left on device"),
+            Self::Start { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Self::Missing { .. } => false,
+        }
+    }
+}
+
 /// A tool, and the package that holds it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {

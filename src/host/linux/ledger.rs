@@ -13,6 +13,9 @@ use super::LinuxHostError;
 use crate::host::{HostError, Result, Target};
 use crate::volume::{TargetPath, VolumeId};
 
+/// How the name of a file ends that is still being written.
+const UNFINISHED: &str = ".new";
+
 pub(super) struct Ledger {
     kubelet_dir: PathBuf,
     directory: PathBuf,
@@ -31,6 +34,10 @@ impl Ledger {
         directory: &Path,
     ) -> std::result::Result<Self, LinuxHostError> {
         fs::create_dir_all(directory).map_err(|source| LinuxHostError::StateDir {
+            path: directory.to_owned(),
+            source,
+        })?;
+        remove_unfinished(directory).map_err(|source| LinuxHostError::StateDir {
             path: directory.to_owned(),
             source,
         })?;
@@ -115,10 +122,13 @@ impl Ledger {
             .collect();
         let bytes = serde_json::to_vec(&entries)
             .map_err(|error| self.failed("write", id, io::Error::other(error)))?;
-        let new = self.directory.join(format!("{id}.new"));
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, self.file(id)))
-            .map_err(|error| self.failed("write", id, error))
+        let new = self.directory.join(format!("{id}{UNFINISHED}"));
+        let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, self.file(id)));
+        written.map_err(|error| {
+            // What cannot be removed now is removed at start.
+            let _ = fs::remove_file(&new);
+            self.failed("write", id, error)
+        })
     }
 
     fn remove(&self, id: &VolumeId) -> Result<()> {
@@ -141,4 +151,15 @@ impl Ledger {
             error,
         )
     }
+}
+
+/// A crash may have left a file that was being written; its caller may never come again.
+fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(UNFINISHED) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
