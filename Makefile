@@ -32,8 +32,9 @@ test-sanity: prerequisites $(BIN)/csi-sanity $(BIN)/run-sanity ## Run csi-sanity
 	cargo build
 	$(BIN)/run-sanity -driver target/debug/offshoot -csi-sanity $(BIN)/csi-sanity
 
-crash: prerequisites ## Kill the driver, cut the power, damage volumes (CRASH_LIVES, CRASH_IMAGES, FORMAT_TRIES, CRASH_SEED)
+crash: prerequisites ## Kill the driver and fail its system calls at every point, cut the power, damage volumes (CRASH_EVERY, CRASH_LIVES, CRASH_IMAGES, FORMAT_TRIES, CRASH_SEED)
 	CRASH_LIVES=$${CRASH_LIVES:-200} cargo test --test crash -- --nocapture
+	CRASH_EVERY=$${CRASH_EVERY:-1} cargo test --test syscalls -- --nocapture --test-threads 1
 	CRASH_IMAGES=$${CRASH_IMAGES:-1000} cargo test --test power_cut -- --nocapture
 	FORMAT_TRIES=$${FORMAT_TRIES:-10000} cargo test --test no_format -- --nocapture
 	cargo test --test hung_and_full -- --nocapture

@@ -8,10 +8,10 @@ mod common;
 mod machine;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
-use common::{block, connect, mode};
+use common::{block, connect, mode, range};
 use machine::{Machine, is_root};
 use offshoot::csi;
 use offshoot::csi::controller_client::ControllerClient;
@@ -90,28 +90,8 @@ impl Drop for Driver<'_> {
 }
 
 async fn spawn(machine: &Machine) -> (Child, Channel) {
-    let socket = machine.path("csi.sock");
-    #[expect(clippy::disallowed_methods, reason = "the binary under test")]
-    let process = Command::new(env!("CARGO_BIN_EXE_offshoot"))
-        .args([
-            "serve",
-            "--node-id",
-            "n",
-            "--log-level",
-            "off",
-            "--endpoint",
-            &format!("unix://{socket}"),
-        ])
-        .args([
-            "--data-dir",
-            &machine.path("data/offshoot"),
-            "--kubelet-dir",
-            &machine.path("kubelet"),
-        ])
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("the driver starts");
-    (process, connect(Path::new(&socket)).await)
+    let process = machine.driver().spawn().expect("the driver starts");
+    (process, connect(Path::new(&machine.path("csi.sock"))).await)
 }
 
 fn capability(raw: bool) -> csi::VolumeCapability {
@@ -125,19 +105,12 @@ fn capability(raw: bool) -> csi::VolumeCapability {
     mode(AccessType::Mount(xfs), Mode::SingleNodeWriter)
 }
 
-fn range(bytes: i64) -> csi::CapacityRange {
-    csi::CapacityRange {
-        required_bytes: bytes,
-        limit_bytes: 0,
-    }
-}
-
 /// One life: every call is killed once.
 async fn live(driver: &mut Driver<'_>, raw: bool) {
     let capability = capability(raw);
     let create = csi::CreateVolumeRequest {
         name: "volume".to_owned(),
-        capacity_range: Some(range(SIZE)),
+        capacity_range: Some(range(SIZE, 0)),
         volume_capabilities: vec![capability.clone()],
         ..Default::default()
     };
@@ -297,7 +270,7 @@ async fn bring(
 async fn expand(driver: &mut Driver<'_>, id: &str, path: &str) {
     let grow = csi::ControllerExpandVolumeRequest {
         volume_id: id.to_owned(),
-        capacity_range: Some(range(SIZE * 2)),
+        capacity_range: Some(range(SIZE * 2, 0)),
         ..Default::default()
     };
     driver
@@ -400,30 +373,9 @@ fn check(path: &str) {
 
 /// Everything that a life could have left.
 fn leftovers(machine: &Machine) -> Vec<String> {
-    let mut left = Vec::new();
-    for directory in ["volumes", "snapshots", "groups", "node"] {
-        let entries = std::fs::read_dir(machine.path(&format!("data/offshoot/{directory}")))
-            .expect("it is there");
-        left.extend(entries.flatten().map(|it| it.path().display().to_string()));
-    }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("a table");
-    left.extend(
-        mounts
-            .lines()
-            .filter(|it| it.contains(&machine.path("kubelet")))
-            .map(str::to_owned),
-    );
-    for entry in std::fs::read_dir("/sys/block")
-        .expect("it is there")
-        .flatten()
-    {
-        let behind =
-            std::fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
-        if behind.starts_with(&machine.path("data/")) {
-            left.push(behind);
-        }
-    }
-    left
+    let directories = ["volumes", "snapshots", "groups", "node"];
+    let files = directories.map(|it| machine.names(&format!("data/offshoot/{it}")));
+    [files.concat(), machine.mounts(), machine.loops()].concat()
 }
 
 #[tokio::test]

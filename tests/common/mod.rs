@@ -167,11 +167,11 @@ impl Drop for Driver {
 pub(crate) async fn connect(socket: &Path) -> Channel {
     let endpoint =
         Endpoint::from_shared(format!("unix://{}", socket.display())).expect("an endpoint");
-    for _ in 0..400 {
+    for _ in 0..4000 {
         if let Ok(channel) = endpoint.connect().await {
             return channel;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("the driver does not answer at {}", socket.display());
 }

@@ -118,6 +118,22 @@ impl Machine {
         self.dir.path().join(name).display().to_string()
     }
 
+    /// What a directory holds.
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(directory)).expect("it is there");
+        let names = entries.flatten().map(|it| it.file_name());
+        names.map(|it| it.display().to_string()).collect()
+    }
+
+    /// The mounts in the kubelet's directory, one on another twice.
+    pub(crate) fn mounts(&self) -> Vec<String> {
+        let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        let kubelet = self.path("kubelet/");
+        let mounts = points.filter(|it| it.starts_with(&kubelet));
+        mounts.map(str::to_owned).collect()
+    }
+
     pub(crate) fn config(&self) -> FileBackendConfig {
         FileBackendConfig {
             data_dir: self.dir.path().join("data/offshoot"),
@@ -155,15 +171,21 @@ impl Machine {
 
     /// The loop devices that have a file of this machine's data directory behind them.
     pub(crate) fn loops(&self) -> Vec<String> {
-        let ours = |entry: &fs::DirEntry| {
-            let behind = fs::read_to_string(entry.path().join("loop/backing_file"));
-            behind.is_ok_and(|it| it.starts_with(&self.path("data/")))
+        let devices = self.loops_and_files().into_iter();
+        devices.map(|(device, _)| device).collect()
+    }
+
+    /// As [`Self::loops`], each with the file behind it.
+    pub(crate) fn loops_and_files(&self) -> Vec<(String, String)> {
+        let data = self.path("data/");
+        let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        let behind = |entry: fs::DirEntry| {
+            let file = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
+            let device = format!("/dev/{}", entry.file_name().display());
+            Some((device, file.trim_end().to_owned()))
         };
-        let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-        devices
-            .filter(ours)
-            .map(|entry| format!("/dev/{}", entry.file_name().display()))
-            .collect()
+        let all = entries.filter_map(behind);
+        all.filter(|(_, file)| file.starts_with(&data)).collect()
     }
 
     pub(crate) fn target(&self, name: &str) -> TargetPath {
