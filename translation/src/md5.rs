@@ -9,29 +9,39 @@ const SHIFTS: [[u32; 4]; 4] = [
     [6, 10, 15, 21],
 ];
 
+/// The integer part of 2^32 times the sine of each step. As numbers, because the sine alone would bring the C library's
+/// mathematics into every process of the driver.
+#[rustfmt::skip]
+const CONSTANTS: [u32; 64] = [
+    0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee,
+    0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
+    0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be,
+    0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
+    0xf61e_2562, 0xc040_b340, 0x265e_5a51, 0xe9b6_c7aa,
+    0xd62f_105d, 0x0244_1453, 0xd8a1_e681, 0xe7d3_fbc8,
+    0x21e1_cde6, 0xc337_07d6, 0xf4d5_0d87, 0x455a_14ed,
+    0xa9e3_e905, 0xfcef_a3f8, 0x676f_02d9, 0x8d2a_4c8a,
+    0xfffa_3942, 0x8771_f681, 0x6d9d_6122, 0xfde5_380c,
+    0xa4be_ea44, 0x4bde_cfa9, 0xf6bb_4b60, 0xbebf_bc70,
+    0x289b_7ec6, 0xeaa1_27fa, 0xd4ef_3085, 0x0488_1d05,
+    0xd9d4_d039, 0xe6db_99e5, 0x1fa2_7cf8, 0xc4ac_5665,
+    0xf429_2244, 0x432a_ff97, 0xab94_23a7, 0xfc93_a039,
+    0x655b_59c3, 0x8f0c_cc92, 0xffef_f47d, 0x8584_5dd1,
+    0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1,
+    0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
+];
+
 /// The digest in lower-case hexadecimal digits.
 pub(crate) fn hex_digest(text: &str) -> String {
     let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
-    let constants = constants();
     for block in padded(text.as_bytes()).chunks_exact(64) {
-        add_block(&mut state, block, &constants);
+        add_block(&mut state, block);
     }
     let bytes = state.iter().flat_map(|word| word.to_le_bytes());
     bytes.fold(String::with_capacity(32), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a String does not fail");
         text
     })
-}
-
-/// The integer part of 2^32 times the sine of each step.
-fn constants() -> Vec<u32> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "below 2^32 and not negative"
-    )]
-    let constant = |step: u32| (f64::from(step).sin().abs() * 4_294_967_296.0) as u32;
-    (1..=64).map(constant).collect()
 }
 
 fn padded(bytes: &[u8]) -> Vec<u8> {
@@ -45,7 +55,7 @@ fn padded(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-fn add_block(state: &mut [u32; 4], block: &[u8], constants: &[u32]) {
+fn add_block(state: &mut [u32; 4], block: &[u8]) {
     let word = |index: usize| {
         let bytes = &block[4 * index..4 * index + 4];
         bytes
@@ -54,7 +64,7 @@ fn add_block(state: &mut [u32; 4], block: &[u8], constants: &[u32]) {
             .fold(0_u32, |all, byte| all << 8 | u32::from(*byte))
     };
     let [mut a, mut b, mut c, mut d] = *state;
-    for (step, constant) in constants.iter().enumerate() {
+    for (step, constant) in CONSTANTS.iter().enumerate() {
         let round = step / 16;
         let (mix, index) = match round {
             0 => (b & c | !b & d, step),
@@ -76,7 +86,15 @@ fn add_block(state: &mut [u32; 4], block: &[u8], constants: &[u32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::hex_digest;
+    use super::{CONSTANTS, hex_digest};
+
+    #[test]
+    fn the_constants_are_sines() {
+        for (step, constant) in (1..=64_u32).zip(CONSTANTS) {
+            let sine = f64::from(step).sin().abs() * 4_294_967_296.0;
+            assert!((sine.floor() - f64::from(constant)).abs() < 0.5, "{step}");
+        }
+    }
 
     /// The examples of RFC 1321, appendix A.5.
     #[test]
