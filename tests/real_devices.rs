@@ -12,8 +12,7 @@ use offshoot::backend::{
     conformance,
 };
 use offshoot::volume::{
-    Bytes, Contents, FsType, GroupSnapshotId, HealthStatus, Name, Provisioning, Settings,
-    SnapshotId, Source,
+    Bytes, FsType, GroupSnapshotId, HealthStatus, Name, Provisioning, Settings, SnapshotId, Source,
 };
 
 #[tokio::test]
@@ -353,42 +352,4 @@ async fn a_data_directory_that_went_away_is_not_an_empty_one() {
         matches!(refused, Err(BackendError::Unavailable(_))),
         "{refused:?}"
     );
-}
-
-/// Copies of one template are filesystems of their own, and whole; backups of the superblock too (from 128 MiB on).
-#[tokio::test]
-async fn copies_of_a_template_are_sound_and_differ() {
-    if !is_root() {
-        return;
-    }
-    let mut uuids = std::collections::HashSet::new();
-    for kind in ["ext4", "xfs"] {
-        let machine = Machine::on(kind);
-        let backend = machine.backend();
-        for (mib, count) in [(64, 70), (256, 40), (6 << 10, 5)] {
-            for number in 0..count {
-                let name = format!("{mib}-{number}");
-                let new = new_volume(&name, NewContents::Filesystem(FsType::Ext4), mib);
-                let volume = backend.create_volume(new).await.expect("it is made");
-                let Contents::Filesystem { uuid, .. } = volume.contents else {
-                    panic!("it has a filesystem");
-                };
-                let image = machine.volume_file(&volume.id).display().to_string();
-                assert!(tool("e2fsck", &["-fn", &image]), "{image} is sound");
-                let same = format!("test $(blkid -p -o value -s UUID {image}) = {uuid}");
-                assert!(
-                    tool("sh", &["-c", &same]),
-                    "{image} has the UUID of its record"
-                );
-                if mib > 128 {
-                    let backup = format!(
-                        "dumpe2fs -h -o superblock=32768 -o blocksize=4096 {image} | grep -q 'UUID: *{uuid}'"
-                    );
-                    assert!(tool("sh", &["-c", &backup]), "the backup in {image}");
-                }
-                assert!(uuids.insert(uuid), "every copy has its own UUID");
-            }
-        }
-    }
-    assert_eq!(uuids.len(), 230);
 }
