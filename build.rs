@@ -1,7 +1,7 @@
 //! Compiles the files in `proto/` with protox, so that no `protoc` has to be installed. Nothing else happens at build time.
 
-/// CSI, and the kubelet's registration of plugins.
-const FILES: [&str; 2] = ["csi.proto", "pluginregistration.proto"];
+/// CSI, the kubelet's registration of plugins, and OpenTelemetry's spans.
+const FILES: [&str; 3] = ["csi.proto", "pluginregistration.proto", "otlp.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {

@@ -101,6 +101,9 @@ pub struct ServeArgs {
     /// Where the Kubernetes API is; asked only for the start-up taint.
     #[command(flatten)]
     pub api: ApiArgs,
+    /// A collector that takes spans of CSI calls by OTLP over gRPC, such as http://localhost:4317 [default: none]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
     /// How log lines look
     #[arg(long, env = "OFFSHOOT_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod node;
 pub mod rpc;
 pub mod serve;
+pub mod traces;
 pub mod translate;
 pub mod volume;
 mod watcher;

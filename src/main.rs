@@ -9,6 +9,7 @@ use offshoot::config::{LogFormat, ServeArgs};
 use offshoot::demo::{self, DemoArgs};
 use offshoot::doctor::{self, DoctorArgs};
 use offshoot::kubernetes::{PreStopArgs, pre_stop};
+use offshoot::traces::{self, Exporter};
 use offshoot::translate::{self, DriftArgs, TranslateArgs};
 use offshoot::{error_chain, rpc, serve};
 use tracing_subscriber::filter::Targets;
@@ -61,8 +62,8 @@ fn main() -> ExitCode {
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn run_serve(args: ServeArgs) -> Outcome {
-    start_logs(&args)?;
-    run(serve::serve(args))
+    let spans = start_logs(&args)?;
+    run(serve::serve(args, spans))
 }
 
 fn run_doctor(args: DoctorArgs) -> ExitCode {
@@ -100,7 +101,8 @@ fn run<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Outcome
     outcome.map_err(Into::into)
 }
 
-fn start_logs(args: &ServeArgs) -> Outcome {
+/// Where log lines and spans go; who sends the spans.
+fn start_logs(args: &ServeArgs) -> Result<Option<Exporter>, Box<dyn Error>> {
     let filter: Targets = args
         .log_level
         .parse()
@@ -110,8 +112,11 @@ fn start_logs(args: &ServeArgs) -> Outcome {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
+    let traces = args.otlp_endpoint.as_deref().map(traces::to);
+    let (layer, exporter) = traces.transpose()?.unzip();
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
+        .with(layer)
         .init();
-    Ok(())
+    Ok(exporter)
 }

@@ -29,6 +29,7 @@ use crate::rpc::{
     ControllerService, EndpointError, GroupControllerService, IdentityService, Listener, NodeInfo,
     NodeService, PluginInfo, Services,
 };
+use crate::traces::Exporter;
 use crate::volume::{Bytes, Node, Topology};
 use crate::watcher::watch_storage;
 
@@ -74,7 +75,7 @@ pub enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
+pub async fn serve(args: ServeArgs, spans: Option<Exporter>) -> Result<(), ServeError> {
     let config = args.check()?;
     let (backend, host) = parts(&config)?;
     let in_flight = InFlight::default();
@@ -92,7 +93,9 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     };
     let mut helpers = JoinSet::new();
     let monitor = monitor(&config, &backend, &in_flight, &health).await?;
-    let measure = Measure::new(monitor.as_ref().map(Monitor::operations));
+    let measure = Measure::new(monitor.as_ref().map(Monitor::operations), spans.is_some());
+    let (ending, ended) = watch::channel(false);
+    let spans = spans.map(|it| tokio::spawn(it.run(resource(&config), ended)));
     let services = services(&config, backend.clone(), host, &in_flight, health);
     // Before anybody can connect: who does may also send a signal.
     let stop = stop_signal()?;
@@ -115,6 +118,11 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let result = serve_until(services, listener, measure, stop, in_flight.clone()).await;
     finish(&in_flight).await;
     helpers.shutdown().await;
+    ending.send_replace(true);
+    if let Some(spans) = spans {
+        // It has a limit of its own, and what it could not send is lost anyway.
+        let _ = spans.await;
+    }
     info!("stopped");
     result
 }
@@ -142,6 +150,17 @@ async fn monitor(
         health.clone(),
     );
     Ok(Some(monitor.await?))
+}
+
+/// Who sends spans, in the words of OpenTelemetry.
+fn resource(config: &Config) -> Vec<(&'static str, String)> {
+    vec![
+        ("service.name", "offshoot".to_owned()),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("service.instance.id", config.node_id.to_string()),
+        ("k8s.node.name", config.node_id.to_string()),
+        ("csi.driver_name", config.args.driver_name.clone()),
+    ]
 }
 
 /// Without it the driver still serves volumes; `/readyz` and the log say what is missing.

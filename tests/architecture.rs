@@ -103,6 +103,20 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
+        name: "traces know nothing of what they show",
+        places: &["traces/"],
+        words: &[
+            "crate::backend",
+            "crate::controller",
+            "crate::csi",
+            "crate::host",
+            "crate::node",
+            "crate::rpc",
+            "crate::volume",
+        ],
+        except: &[],
+    },
+    Rule {
         name: "the doctor looks at the machine, and at the driver from outside",
         places: &["doctor/"],
         words: &[

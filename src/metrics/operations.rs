@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
+use tracing::Span;
 
 /// The upper bounds that the sidecars use, in seconds (csi-lib-utils).
 pub(super) const BUCKETS: [f64; 13] = [
@@ -149,15 +150,18 @@ impl Drop for Call {
     }
 }
 
-/// Measures every call of a server; does nothing when nobody wants to know.
+/// Measures every call of a server, and notes its code in its span; does nothing when nobody wants to know.
 #[derive(Clone)]
-pub struct Measure(Option<Arc<Operations>>);
+pub struct Measure {
+    operations: Option<Arc<Operations>>,
+    traced: bool,
+}
 
 impl Measure {
-    /// A layer that counts in `operations`.
+    /// A layer that counts in `operations`, and fills the field `code` of the span of a call when it is traced.
     #[must_use]
-    pub fn new(operations: Option<Arc<Operations>>) -> Self {
-        Self(operations)
+    pub fn new(operations: Option<Arc<Operations>>, traced: bool) -> Self {
+        Self { operations, traced }
     }
 }
 
@@ -167,7 +171,7 @@ impl<S> Layer<S> for Measure {
     fn layer(&self, service: S) -> Measured<S> {
         Measured {
             service,
-            operations: self.0.clone(),
+            measure: self.clone(),
         }
     }
 }
@@ -176,7 +180,7 @@ impl<S> Layer<S> for Measure {
 #[derive(Clone)]
 pub struct Measured<S> {
     service: S,
-    operations: Option<Arc<Operations>>,
+    measure: Measure,
 }
 
 impl<S, A, B> Service<Request<A>> for Measured<S>
@@ -192,7 +196,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let call = self.operations.as_ref().map(|operations| {
+        let call = self.measure.operations.as_ref().map(|operations| {
             operations.in_flight.fetch_add(1, Ordering::Relaxed);
             Call {
                 operations: operations.clone(),
@@ -202,8 +206,9 @@ where
             }
         });
         Answer {
-            answer: self.service.call(request),
+            future: self.service.call(request),
             call,
+            traced: self.measure.traced,
         }
     }
 }
@@ -212,8 +217,9 @@ pin_project! {
     /// The answer to a measured call.
     pub struct Answer<F> {
         #[pin]
-        answer: F,
+        future: F,
         call: Option<Call>,
+        traced: bool,
     }
 }
 
@@ -225,12 +231,16 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let answer = ready!(this.answer.poll(context));
+        let answer = ready!(this.future.poll(context));
+        let code = || match &answer {
+            Ok(response) => code(response.headers()),
+            Err(_) => UNKNOWN,
+        };
+        if *this.traced {
+            Span::current().record("code", code());
+        }
         if let Some(mut call) = this.call.take() {
-            call.code = match &answer {
-                Ok(response) => code(response.headers()),
-                Err(_) => UNKNOWN,
-            };
+            call.code = code();
         }
         Poll::Ready(answer)
     }
@@ -293,9 +303,10 @@ mod tests {
     #[test]
     fn a_call_that_is_dropped_was_canceled() {
         let operations = Arc::new(Operations::default());
-        let mut service = Measure::new(Some(operations.clone())).layer(tower::service_fn(|_| {
-            std::future::pending::<Result<Response<()>, ()>>()
-        }));
+        let mut service =
+            Measure::new(Some(operations.clone()), false).layer(tower::service_fn(|_| {
+                std::future::pending::<Result<Response<()>, ()>>()
+            }));
         let request = Request::builder().uri("/csi.v1.Node/X").body(()).unwrap();
         let answer = service.call(request);
         assert_eq!(operations.in_flight(), 1);

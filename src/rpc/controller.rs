@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use tracing::{info, instrument};
+use tracing::{Span, field, info, instrument};
 
 use super::run::run_to_end;
 use super::{answer, pages, request, status};
@@ -79,13 +79,15 @@ impl ControllerService {
 
 #[tonic::async_trait]
 impl Service for ControllerService {
-    #[instrument(skip_all, fields(name = %Shown(&request.get_ref().name)), err(level = "warn"))]
+    #[instrument(skip_all, fields(name = %Shown(&request.get_ref().name), volume_id = field::Empty), err(level = "warn"))]
     async fn create_volume(
         &self,
         request: Request<csi::CreateVolumeRequest>,
     ) -> Answer<csi::CreateVolumeResponse> {
         let create = create_volume(request.into_inner())?;
-        let mut needs = vec![Need::alone(&VolumeId::for_name(&create.name))];
+        let id = VolumeId::for_name(&create.name);
+        Span::current().record("volume_id", id.as_str());
+        let mut needs = vec![Need::alone(&id)];
         match &create.source {
             Some(Source::Snapshot(id)) => needs.push(Need::shared(id)),
             Some(Source::Volume(id)) => needs.push(Need::shared(id)),
@@ -94,7 +96,7 @@ impl Service for ControllerService {
         let claim = self.claim("CreateVolume", needs)?;
         let work = |it: Arc<Controller>| async move { it.create_volume(create).await };
         let volume = self.run(claim, work).await?;
-        info!(volume_id = %volume.id, size = %volume.size, "volume is there");
+        info!(size = %volume.size, "volume is there");
         Ok(Response::new(csi::CreateVolumeResponse {
             volume: Some(answer::volume(&volume)),
         }))

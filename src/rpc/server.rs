@@ -12,6 +12,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tower::limit::GlobalConcurrencyLimitLayer;
+use tracing::field::Empty;
+use tracing::info_span;
 
 use super::{ControllerService, GroupControllerService, IdentityService, NodeService};
 use crate::csi::controller_server::ControllerServer;
@@ -180,7 +182,7 @@ impl Services {
         let (controller, groups) = self.controller.unzip();
         let (socket, file) = listener.into_parts();
         Server::builder()
-            .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()))
+            .trace_fn(|request| info_span!("rpc", method = request.uri().path(), code = Empty))
             .layer(measure)
             .layer(GlobalConcurrencyLimitLayer::new(MAX_CALLS))
             .add_service(IdentityServer::new(self.identity))

@@ -229,7 +229,7 @@ impl World {
             )),
         };
         let listener = listener.expect("it listens");
-        let serve = services.serve(listener, Measure::new(None), std::future::pending());
+        let serve = services.serve(listener, Measure::new(None, false), std::future::pending());
         let server = tokio::spawn(async { serve.await.expect("it serves") });
         (socket, server)
     }
