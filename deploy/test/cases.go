@@ -45,6 +45,7 @@ snapshots: {classes: [{name: kept, default: true, deletionPolicy: Retain}]}
 
 const extras = `
 imagePullSecrets: [{name: pull}]
+otlpEndpoint: http://collector.tracing:4317
 maxVolumesPerNode: 8
 networkPolicy: {enabled: true, from: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}
 monitoring: {serviceMonitor: {enabled: true, labels: {release: p}}, prometheusRule: {enabled: true}}

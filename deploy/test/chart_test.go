@@ -120,6 +120,7 @@ func TestTheSchemaRefuses(t *testing.T) {
 		{"{image: {pullPolicy: Sometimes}}", "pullPolicy"},
 		{"{log: {format: xml}}", "format"},
 		{"{otlpEndpoint: collector}", "otlpEndpoint"},
+		{"{otlpEndpoint: https://collector:4317}", "otlpEndpoint"},
 		{"{csiDriver: {nodeAllocatableUpdatePeriodSeconds: 5}}", "nodeAllocatableUpdatePeriodSeconds"},
 		{"{csiDriver: {attachRequired: true}}", "attachRequired"},
 		{"{csiDriver: {fsGroupPolicy: Files}}", "fsGroupPolicy"},
