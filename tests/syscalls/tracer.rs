@@ -18,7 +18,7 @@ use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 
 use crate::table::{self, Class};
 
@@ -358,16 +358,29 @@ fn next() -> Option<WaitStatus> {
     }
 }
 
-/// `false`: the thread is gone. An earlier tracer may need a moment to let go.
+/// `false`: the thread is gone. One that was made meanwhile is ours already; an earlier tracer may need a moment to let go.
 fn seize(task: Pid, options: Options) -> bool {
-    for _ in 0..2_000 {
+    for _ in 0..10_000 {
         match ptrace::seize(task, options) {
             Ok(()) => return true,
-            Err(Errno::EPERM) => thread::sleep(Duration::from_millis(1)),
+            Err(Errno::EPERM) => {}
             Err(_) => return false,
         }
+        if told(task, "TracerPid:") == Some(gettid()) {
+            return true;
+        }
+        if is_dead(task) {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
     panic!("thread {task} is traced by somebody else");
+}
+
+fn is_dead(task: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|it| it.strip_prefix("State:"));
+    state.is_none_or(|it| it.trim_start().starts_with(['Z', 'X']))
 }
 
 fn threads(process: Pid) -> Vec<Pid> {
@@ -379,8 +392,13 @@ fn threads(process: Pid) -> Vec<Pid> {
 }
 
 fn thread_group(task: Pid) -> Option<Pid> {
+    told(task, "Tgid:")
+}
+
+/// A process id that the status of a task tells.
+fn told(task: Pid, field: &str) -> Option<Pid> {
     let status = fs::read_to_string(format!("/proc/{task}/status")).ok()?;
-    let line = status.lines().find_map(|it| it.strip_prefix("Tgid:"))?;
+    let line = status.lines().find_map(|it| it.strip_prefix(field))?;
     line.trim().parse().ok().map(Pid::from_raw)
 }
 
