@@ -91,8 +91,15 @@ pub(crate) struct SocketFile {
 
 impl Listener {
     /// Listens at `endpoint` in place of a socket that nobody serves any more. The socket's mode is 0660: sidecars that are
-    /// not root reach it through the driver's group.
+    /// not root reach it through the driver's group. Its directory is made where it is missing: no kubelet makes one for a
+    /// driver, and a pod's volume is there only while a container mounts it.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+        if let Some(directory) = endpoint.0.parent() {
+            fs::create_dir_all(directory).map_err(|source| EndpointError::Listen {
+                path: endpoint.0.clone(),
+                source,
+            })?;
+        }
         Self::bind_with(endpoint, 0o660).await
     }
 
@@ -215,6 +222,16 @@ mod tests {
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    /// On a fresh node of profile "single" there was no directory for the driver's socket, and the driver never started.
+    #[tokio::test]
+    async fn the_directory_of_the_socket_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plugins/offshoot.dev/csi.sock");
+        let endpoint = Endpoint::parse(&format!("unix://{}", path.display())).unwrap();
+        let _listener = Listener::bind(&endpoint).await.unwrap();
+        assert!(path.exists());
     }
 
     #[tokio::test]
