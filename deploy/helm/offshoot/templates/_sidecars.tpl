@@ -73,7 +73,7 @@ driver's socket in the pod), port (of its metrics), args, and env where it needs
 {{ include "offshoot.sidecar" (merge (dict "name" "resizer" "container" "csi-resizer" "port" 9813 "args" (list (printf "--workers=%v" $v.sidecars.resizer.workerThreads) "--handle-volume-inuse-error=false")) $common) }}
 {{- if $snapshots }}
 {{- $args = list "--extra-create-metadata" (printf "--worker-threads=%v" $v.sidecars.snapshotter.workerThreads) }}
-{{- if .local }}
+{{- if and .local (not (include "offshoot.groupSnapshots" .root)) }}
 {{- $args = append $args "--node-deployment" }}
 {{- end }}
 {{- if not (include "offshoot.groupSnapshots" .root) }}
