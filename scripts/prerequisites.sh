@@ -6,6 +6,7 @@ set -euo pipefail
 tools=(
 	mkfs.ext4:e2fsprogs e2fsck:e2fsprogs resize2fs:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
 	mount:mount losetup:mount shellcheck:shellcheck cc:gcc g++:g++
+	containerd:containerd runc:runc ip:iproute2 busybox:busybox-static nsenter:util-linux
 )
 
 PATH=$PATH:/usr/sbin:/sbin

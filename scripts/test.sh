@@ -37,6 +37,8 @@ layer rust cargo test --workspace --no-fail-fast
 layer go bash -c 'cd sanity && go test -v ./...'
 layer sanity make --no-print-directory test-sanity
 layer deploy make --no-print-directory test-deploy
+layer image make --no-print-directory test-image
+layer e2e make --no-print-directory test-e2e
 
 # Rust and Go count in their own words; every other layer closes with lines "NAME: N passed, N failed ...".
 rust=$results/rust.log go=$results/go.log

@@ -1,0 +1,3 @@
+module offshoot.dev/e2e
+
+go 1.26.0

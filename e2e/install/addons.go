@@ -1,0 +1,6 @@
+package install
+
+import _ "embed"
+
+//go:embed snapshot-controller.yaml
+var snapshotController string
