@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
+use offshoot::csi;
+use offshoot::csi::identity_client::IdentityClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -31,6 +33,11 @@ impl Driver {
         let process = machine.driver().stderr(file.expect("a log")).spawn();
         let process = process.expect("the driver starts");
         let channel = connect(Path::new(&machine.path("csi.sock"))).await;
+        // A socket is there before the driver has done all that it does at its start.
+        let probed = IdentityClient::new(channel.clone())
+            .probe(csi::ProbeRequest {})
+            .await;
+        probed.expect("the driver serves");
         Self {
             process,
             channel,
@@ -82,7 +89,7 @@ impl Driver {
         for _ in 0..150 {
             match self.ask(call).await? {
                 Ok(answer) => return Ok(answer),
-                Err(status) if matches!(status.code(), Code::Aborted | Code::Unavailable) => {
+                Err(status) if is_passing(&status) => {
                     last = Some(status);
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -101,6 +108,11 @@ impl Driver {
         let _ = File::create(&self.log);
         Some(text)
     }
+}
+
+/// Somebody else holds something for a moment: on a machine that is shared, also without a fault.
+pub(crate) fn is_passing(status: &Status) -> bool {
+    matches!(status.code(), Code::Aborted | Code::Unavailable)
 }
 
 impl Drop for Driver {

@@ -45,7 +45,10 @@ pub(crate) async fn refuse_at(
         }
         let fault = Fault {
             select: Select::Nth(number),
-            action: Action::Fail(errno),
+            action: Action::Fail {
+                errno,
+                in_tool: point.in_tool,
+            },
             lasting,
         };
         let how = if lasting { " that lasts" } else { "" };

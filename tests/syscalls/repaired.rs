@@ -17,7 +17,10 @@ async fn converges(flow: &str, select: Select, lasting: bool) {
     let flow = at(&mut lab, flow).await;
     let fault = Fault {
         select,
-        action: Action::Fail(Errno::EIO),
+        action: Action::Fail {
+            errno: Errno::EIO,
+            in_tool: false,
+        },
         lasting,
     };
     let answered = suffer(&mut lab, &flow, fault, |_| true).await;

@@ -42,8 +42,8 @@ pub(crate) enum Action {
     Kill,
     /// Who makes it gets SIGKILL: the driver, or the tool that it started.
     KillTask,
-    /// It fails, without being done.
-    Fail(Errno),
+    /// It fails, without being done; if it is a tool's or not, as is said.
+    Fail { errno: Errno, in_tool: bool },
     /// It succeeds with 0, without being done.
     Pretend,
     /// It is done, but first something else happens.
@@ -324,8 +324,11 @@ impl Tracer {
                 self.report.killed_tool = group != self.driver;
                 return self.report.killed_tool;
             }
-            Action::Fail(errno) if !point.can_fail_with(*errno) => {}
-            Action::Fail(errno) => answer(task, -i64::from(*errno as i32)),
+            Action::Fail { errno, in_tool } => {
+                if point.in_tool == *in_tool && point.can_fail_with(*errno) {
+                    answer(task, -i64::from(*errno as i32));
+                }
+            }
             Action::Pretend => answer(task, 0),
             Action::Before(what) => std::mem::replace(what, Box::new(|| {}))(),
         }
