@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // tool runs a command to its end.
@@ -49,11 +51,27 @@ func leftovers(dir, data string) []string {
 			found = append(found, "mount "+fields[4])
 		}
 	}
-	backing, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	for _, file := range backing {
-		behind, _ := os.ReadFile(file)
-		if strings.HasPrefix(string(behind), data+"/") || strings.HasPrefix(string(behind), "/volumes/v1-") {
-			found = append(found, "loop device of "+strings.TrimSpace(string(behind)))
+	return append(found, loopDevices(data)...)
+}
+
+// loopDevices names every loop device of a volume below data. Its path may be shown as it is within its filesystem, which other
+// filesystems have as well: so the filesystem itself is compared.
+func loopDevices(data string) []string {
+	var found []string
+	var at syscall.Stat_t
+	if err := syscall.Stat(data, &at); err != nil {
+		return []string{err.Error()}
+	}
+	filesystem := fmt.Sprintf("%d:%d", unix.Major(at.Dev), unix.Minor(at.Dev))
+	devices, err := exec.Command("losetup", "--list", "--noheadings", "--output", "BACK-MAJ:MIN,BACK-FILE").Output()
+	if err != nil {
+		return []string{"losetup: " + err.Error()}
+	}
+	for line := range strings.Lines(string(devices)) {
+		on, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		file = strings.TrimSpace(file)
+		if on == filesystem && (strings.HasPrefix(file, data+"/") || strings.HasPrefix(file, "/volumes/v1-")) {
+			found = append(found, "loop device of "+file)
 		}
 	}
 	return found
