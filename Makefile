@@ -39,8 +39,9 @@ crash: prerequisites ## Kill the driver and fail its system calls at every point
 	FORMAT_TRIES=$${FORMAT_TRIES:-10000} cargo test --test no_format -- --nocapture
 	cargo test --test hung_and_full -- --nocapture
 
-bench: prerequisites ## Measure the driver beside the bare system calls (ARGS="probe create", BENCH_ROUNDS)
-	cargo bench --quiet --bench driver -- $(ARGS)
+bench: prerequisites build ## Measure the driver beside the bare system calls (ARGS="probe create", BENCH_ROUNDS)
+	install -D target/release/offshoot $(CACHE)/bench/offshoot
+	BENCH_DRIVER=$(CURDIR)/$(CACHE)/bench/offshoot cargo bench --quiet --bench driver -- $(ARGS)
 
 fuzz-smoke: prerequisites $(BIN)/cargo-fuzz ## Let each fuzz target search for 30 s (FUZZ_SECONDS)
 	scripts/fuzz-smoke.sh $(abspath $(BIN))/cargo-fuzz

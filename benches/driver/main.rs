@@ -2,7 +2,8 @@
 //!
 //! In every round the floor and the driver take turns, on the same filesystem; the best round counts for both. Client and
 //! driver share the machine. Arguments: parts of the names of the groups to run (probe, start, create, cycle,
-//! many-volumes, many-devices, snapshot, binary). `BENCH_ROUNDS` (5) and `TMPDIR` (where everything is) can be set.
+//! many-volumes, many-devices, snapshot, binary). `BENCH_ROUNDS` (5), `TMPDIR` (where everything is) and `BENCH_DRIVER` (the
+//! binary that is measured) can be set.
 
 #[path = "../../tests/machine/mod.rs"]
 mod machine;
