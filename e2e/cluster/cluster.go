@@ -81,7 +81,8 @@ func (c *Cluster) network(context.Context) error {
 	for _, command := range []string{
 		"ip link set lo up",
 		"ip addr add " + serviceIP + "/32 dev lo",
-		"ip link add cni0 type bridge",
+		// With an address of its own: otherwise it has that of a pod, and what was sent to it is lost when that pod goes.
+		"ip link add cni0 address 02:00:0a:58:00:01 type bridge",
 		"ip addr add " + nodeIP + "/16 dev cni0",
 		"ip link set cni0 up",
 	} {

@@ -80,7 +80,7 @@ func Run(ctx context.Context, c *cluster.Cluster, box sandbox.Sandbox, image, sa
 			return fmt.Errorf("no answer: %w\n%s", err, logs())
 		}
 	}
-	passed, failed, err := runSanity(ctx, sanity, box.Dir, controller, node)
+	passed, failed, err := runSanity(ctx, sanity, controller, node)
 	if _, left := box.Loops(); len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left: loop devices %v", left))
 	}
@@ -90,7 +90,7 @@ func Run(ctx context.Context, c *cluster.Cluster, box sandbox.Sandbox, image, sa
 
 // logs are what the containers said.
 func logs() string {
-	files, _ := filepath.Glob("/var/log/pods/*/*/*.log")
+	files, _ := filepath.Glob(sandbox.Logs + "/pods/*/*/*.log")
 	var all strings.Builder
 	for _, file := range files {
 		text, _ := os.ReadFile(file)
@@ -116,9 +116,9 @@ func answers(ctx context.Context, socket string) error {
 }
 
 // runSanity lets csi-sanity call everything; how many specs passed and failed is in its report.
-func runSanity(ctx context.Context, sanity, directory, controller, node string) (passed, failed int, err error) {
-	report := filepath.Join(directory, "log", "image-report.json")
-	mutable := filepath.Join(directory, "log", "image-mutable.yaml")
+func runSanity(ctx context.Context, sanity, controller, node string) (passed, failed int, err error) {
+	report := filepath.Join(sandbox.Logs, "image-report.json")
+	mutable := filepath.Join(sandbox.Logs, "image-mutable.yaml")
 	if err := os.WriteFile(mutable, []byte("readAheadKiB: \"256\"\n"), 0o600); err != nil {
 		return 0, 0, err
 	}

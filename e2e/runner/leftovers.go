@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"offshoot.dev/e2e/install"
 	"offshoot.dev/e2e/sandbox"
 )
 
@@ -28,9 +29,9 @@ func (r *Runner) leftovers(ctx context.Context) error {
 }
 
 // removed waits until nothing is there that the installation made; the data directory stays, with nothing in it but its identity.
-func (r *Runner) removed(ctx context.Context, profile string) error {
+func (r *Runner) removed(ctx context.Context) error {
 	return r.gone(ctx, func() []string {
-		left := r.objects(ctx, "/api/v1/namespaces/"+namespace+"/pods", "/apis/storage.k8s.io/v1/csidrivers", "/apis/storage.k8s.io/v1/storageclasses",
+		left := r.objects(ctx, "/api/v1/namespaces/"+install.Namespace+"/pods", "/apis/storage.k8s.io/v1/csidrivers", "/apis/storage.k8s.io/v1/storageclasses",
 			"/apis/storage.k8s.io/v1/volumeattributesclasses", "/apis/storage.k8s.io/v1/csistoragecapacities", "/api/v1/persistentvolumes")
 		for _, role := range r.objects(ctx, "/apis/rbac.authorization.k8s.io/v1/clusterroles", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings") {
 			if strings.Contains(role, "offshoot") {
@@ -41,8 +42,6 @@ func (r *Runner) removed(ctx context.Context, profile string) error {
 		return append(left, files("/var/lib/kubelet/plugins_registry", "/var/lib/kubelet/plugins/offshoot.dev")...)
 	})
 }
-
-const namespace = "offshoot-system"
 
 // gone waits until nothing is found any more.
 func (r *Runner) gone(ctx context.Context, find func() []string) error {

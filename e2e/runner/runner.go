@@ -88,7 +88,8 @@ func (r *Runner) profile(ctx context.Context, profile string, scenarios []scenar
 	}
 	r.step(profile, "nothing-left", func() error { return r.leftovers(ctx) })
 	r.step(profile, "removed", func() error {
-		return errors.Join(offshoot.Uninstall(ctx), r.removed(ctx, profile))
+		// The kubelet removes the logs of a pod with the pod.
+		return errors.Join(r.Sandbox.KeepLogs(), offshoot.Uninstall(ctx), r.removed(ctx))
 	})
 }
 

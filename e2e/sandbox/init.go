@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,6 +13,9 @@ import (
 
 // PoolMount is where the driver's data directory is, a filesystem of its own.
 const PoolMount = "/var/lib/offshoot"
+
+// Logs is where components and pods write what they have to say.
+const Logs = "/var/log"
 
 // PoolSize is how large that filesystem is; its image is sparse, and in memory.
 const PoolSize = 20 << 30
@@ -72,13 +74,10 @@ func (s Sandbox) mounts() error {
 		return fmt.Errorf("failed to mount /proc: %w", err)
 	}
 	// In memory, so that the disk's other users slow nothing down, and nothing needs to be removed.
-	for _, path := range []string{"/run", "/var/lib"} {
+	for _, path := range []string{"/run", "/var/lib", Logs} {
 		if err := syscall.Mount("tmpfs", path, "tmpfs", 0, "mode=755"); err != nil {
 			return fmt.Errorf("failed to mount %s: %w", path, err)
 		}
-	}
-	if err := bind(filepath.Join(s.Dir, "log"), "/var/log"); err != nil {
-		return err
 	}
 	const kubelet = "/var/lib/kubelet"
 	if err := bind(kubelet, kubelet); err != nil {
@@ -89,6 +88,11 @@ func (s Sandbox) mounts() error {
 		return fmt.Errorf("failed to share the mounts below %s: %w", kubelet, err)
 	}
 	return s.mountPool()
+}
+
+// KeepLogs copies the logs to where they can be read when the sandbox is gone.
+func (s Sandbox) KeepLogs() error {
+	return exec.Command("cp", "-r", Logs+"/.", s.logs()).Run()
 }
 
 // dropForeignMounts lets go of the mounts of other programs: a copy of them in this namespace would keep their devices busy.

@@ -24,7 +24,7 @@ import (
 
 // Sandbox is one directory with everything that the cluster writes.
 type Sandbox struct {
-	// Dir holds the contents of /var/log. The others are in memory.
+	// Dir gets the logs of the last run. While it runs, everything is in memory.
 	Dir string
 }
 
@@ -34,6 +34,8 @@ func (s Sandbox) PoolImage() string {
 	digest := sha256.Sum256([]byte(s.Dir))
 	return "/run/offshoot-e2e-" + hex.EncodeToString(digest[:6]) + ".img"
 }
+
+func (s Sandbox) logs() string { return filepath.Join(s.Dir, "log") }
 
 func (s Sandbox) pidFile() string { return filepath.Join(s.Dir, "init.pid") }
 
@@ -76,7 +78,10 @@ func (s Sandbox) lock() (func(), error) {
 
 // clear removes what an earlier run wrote.
 func (s Sandbox) clear() error {
-	return os.RemoveAll(filepath.Join(s.Dir, "log"))
+	if err := os.RemoveAll(s.logs()); err != nil {
+		return err
+	}
+	return os.MkdirAll(s.logs(), 0o755)
 }
 
 // runInit starts the first process of the namespaces. The first signal asks it to end, the second one ends everything.

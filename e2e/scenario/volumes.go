@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"offshoot.dev/e2e/api"
 )
 
 // write puts random bytes in a file and says what they are.
 func (t *T) write(pod, file string) string {
-	return t.Shell(pod, fmt.Sprintf("head -c 8000000 /dev/urandom > %s; sync; sha256sum < %s", file, file))
+	return t.Shell(pod, fmt.Sprintf("head -c 8000000 /dev/urandom > %s; sync %s; sha256sum < %s", file, file, file))
 }
 
 // read says what is in a file now.
@@ -59,7 +61,7 @@ func restored(t *T) {
 	written := t.write("writer", "/data/file")
 	t.Apply(snapshot{name: "before", claim: "data"})
 	t.WaitFor(t.group(snapshots, "volumesnapshots", "before"), "status.readyToUse", "true")
-	t.Shell("writer", "echo changed > /data/file; sync")
+	t.Shell("writer", "echo changed > /data/file; sync /data/file")
 	t.Apply(claim{name: "copy", size: "160Mi", source: "VolumeSnapshot/before"}, pod{name: "reader", claims: []string{"copy"}})
 	t.WaitRunning("reader")
 	t.Equal("bytes in the restored volume", t.read("reader", "/copy/file"), written)
@@ -81,7 +83,7 @@ func cloned(t *T) {
 	t.Apply(claim{name: "clone", size: "64Mi", source: "PersistentVolumeClaim/data"}, pod{name: "reader", claims: []string{"clone"}})
 	t.WaitRunning("reader")
 	t.Equal("bytes in the clone", t.read("reader", "/clone/file"), written)
-	t.Shell("reader", "echo mine > /clone/file; sync")
+	t.Shell("reader", "echo mine > /clone/file; sync /clone/file")
 	t.Equal("bytes in the source", t.read("writer", "/data/file"), written)
 }
 
@@ -104,7 +106,7 @@ spec: {volumeGroupSnapshotClassName: offshoot, source: {selector: {matchLabels: 
 	t.Eventually("snapshots of both claims", func() string {
 		for _, member := range t.List(t.group(snapshots, "volumesnapshots")) {
 			if member.Text("status.readyToUse") == "true" {
-				members[member.Text("spec.source.persistentVolumeClaimName")] = member.Name()
+				members[t.sourceClaim(member)] = member.Name()
 			}
 		}
 		if members["log"] == "" || members["table"] == "" {
@@ -119,6 +121,18 @@ spec: {volumeGroupSnapshotClassName: offshoot, source: {selector: {matchLabels: 
 	t.Equal("bytes in log", t.read("reader", "/log-copy/file"), log)
 	t.Equal("bytes in table", t.read("reader", "/table-copy/file"), table)
 	t.Delete(t.group(groups, "volumegroupsnapshots", "both"))
+}
+
+// sourceClaim finds the claim of a group's member by its volume: the snapshot-controller leaves the claim's name empty when it has
+// not seen the volume yet.
+func (t *T) sourceClaim(member api.Object) string {
+	contents := t.Get("/apis/" + snapshots + "/volumesnapshotcontents/" + member.Text("status.boundVolumeSnapshotContentName"))
+	for _, volume := range t.List("/api/v1/persistentvolumes") {
+		if volume.Text("spec.csi.volumeHandle") == contents.Text("spec.source.volumeHandle") {
+			return volume.Text("spec.claimRef.name")
+		}
+	}
+	return ""
 }
 
 // expanded: a volume grows under a running pod.

@@ -29,7 +29,7 @@ func inside(ctx context.Context, cache, deploy string, box sandbox.Sandbox, argu
 		return err
 	}
 	c := &cluster.Cluster{
-		Bin: filepath.Join(cache, "bin"), Images: filepath.Join(cache, "images"), LogDir: filepath.Join(box.Dir, "log", "cluster"),
+		Bin: filepath.Join(cache, "bin"), Images: filepath.Join(cache, "images"), LogDir: filepath.Join(sandbox.Logs, "cluster"),
 		Taints: install.StartupTaint + "=:NoExecute",
 	}
 	run := &runner.Runner{
@@ -43,7 +43,12 @@ func inside(ctx context.Context, cache, deploy string, box sandbox.Sandbox, argu
 		}
 		return run.Again(ctx, strings.Split(*profiles, ",")[0], list)
 	}
-	defer c.Down()
+	defer func() {
+		c.Down()
+		if err := box.KeepLogs(); err != nil {
+			say("e2e: the logs could not be kept: %v", err)
+		}
+	}()
 	if arguments[0] == "image" {
 		return imagetest.Run(ctx, c, box, options.Arg(0), filepath.Join(c.Bin, "csi-sanity"), say)
 	}
@@ -91,7 +96,7 @@ func runExternal(ctx context.Context, run *runner.Runner, suites []string) error
 	definitions := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(run.Chart))), "e2e", "external")
 	return external.Suite{
 		Program: filepath.Join(run.Cluster.Bin, "e2e.test"), Definition: filepath.Join(definitions, "testdriver.yaml"),
-		Images: filepath.Join(definitions, "images.yaml"), Reports: filepath.Join(run.Sandbox.Dir, "external"), Say: say,
+		Images: filepath.Join(definitions, "images.yaml"), Reports: filepath.Join(sandbox.Logs, "external"), Say: say,
 	}.Run(ctx, suites)
 }
 
