@@ -43,5 +43,6 @@ var All = []Scenario{
 	{Name: "pod-start", Profiles: both, Alone: true, Run: podStart},
 	{Name: "helm-test", Profiles: both, Alone: true, Run: chartTest},
 	{Name: "rights-suffice", Profiles: all, Bounded: true, Alone: true, Run: rightsSuffice},
+	{Name: "documented", Profiles: local, Alone: true, Run: documented},
 	{Name: "removed-with-volumes", Profiles: all, Alone: true, Run: removedWithVolumes},
 }
