@@ -43,6 +43,8 @@ var files embed.FS
 type Cluster struct {
 	// Bin holds the programs, Images the tars of images, LogDir gets a log for each component.
 	Bin, Images, LogDir string
+	// Cgroup is the parent of all cgroups of pods.
+	Cgroup string
 	// Taints are what the node registers with, "key=value:effect".
 	Taints string
 	// API is the administrator's access, there once Up has returned.
@@ -253,7 +255,7 @@ func (c *Cluster) StartKubelet(context.Context) error {
 		return err
 	}
 	arguments := []string{"--config=" + home + "/kubelet.yaml", "--kubeconfig=" + home + "/kubelet.kubeconfig",
-		"--root-dir=/var/lib/kubelet", "--cert-dir=" + home + "/kubelet", "--hostname-override=" + NodeName, "--node-ip=" + nodeIP, "--v=2"}
+		"--root-dir=/var/lib/kubelet", "--cert-dir=" + home + "/kubelet", "--hostname-override=" + NodeName, "--cgroup-root=/" + c.Cgroup, "--node-ip=" + nodeIP, "--v=2"}
 	if c.Taints != "" {
 		arguments = append(arguments, "--register-with-taints="+c.Taints)
 	}
@@ -266,7 +268,7 @@ func (c *Cluster) StartStandalone(pod string) error {
 		return err
 	}
 	return c.start("kubelet", c.program("kubelet"), "--config="+home+"/kubelet.yaml", "--pod-manifest-path="+home+"/pods",
-		"--root-dir=/var/lib/kubelet", "--cert-dir="+home+"/kubelet", "--hostname-override="+NodeName, "--v=2")
+		"--root-dir=/var/lib/kubelet", "--cert-dir="+home+"/kubelet", "--hostname-override="+NodeName, "--cgroup-root=/"+c.Cgroup, "--v=2")
 }
 
 // StopKubelet stops the kubelet; its pods go on.

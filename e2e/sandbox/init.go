@@ -26,7 +26,7 @@ func (s Sandbox) Init(arguments []string) (int, error) {
 	if err := s.mounts(); err != nil {
 		return 1, err
 	}
-	if err := makeCgroups(); err != nil {
+	if err := s.makeCgroups(); err != nil {
 		return 1, err
 	}
 	signals := make(chan os.Signal, 4)

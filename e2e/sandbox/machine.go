@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// Cgroup is the parent of the cgroups of all pods, in every hierarchy.
-const Cgroup = "offshoot-e2e"
-
 const cgroups = "/sys/fs/cgroup"
 
 // takeBack returns what a run left on the machine, after it has been taken back.
@@ -22,7 +19,7 @@ func (s Sandbox) takeBack() []string {
 		left = append(left, "loop device "+device)
 		_ = exec.Command("losetup", "--detach", device).Run()
 	}
-	for _, group := range removeCgroups() {
+	for _, group := range s.removeCgroups() {
 		left = append(left, "cgroup "+group)
 	}
 	return left
@@ -78,9 +75,9 @@ func hierarchies() []string {
 	return directories
 }
 
-func makeCgroups() error {
+func (s Sandbox) makeCgroups() error {
 	for _, hierarchy := range hierarchies() {
-		if err := os.Mkdir(filepath.Join(hierarchy, Cgroup), 0o755); err != nil && !os.IsExist(err) {
+		if err := os.Mkdir(filepath.Join(hierarchy, s.Cgroup()), 0o755); err != nil && !os.IsExist(err) {
 			return err
 		}
 	}
@@ -88,10 +85,10 @@ func makeCgroups() error {
 }
 
 // removeCgroups removes ours; those that cannot be removed are returned.
-func removeCgroups() []string {
+func (s Sandbox) removeCgroups() []string {
 	var left []string
 	for _, hierarchy := range hierarchies() {
-		top := filepath.Join(hierarchy, Cgroup)
+		top := filepath.Join(hierarchy, s.Cgroup())
 		var all []string
 		_ = filepath.WalkDir(top, func(path string, entry os.DirEntry, err error) error {
 			if err == nil && entry.IsDir() {

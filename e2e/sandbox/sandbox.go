@@ -28,11 +28,17 @@ type Sandbox struct {
 	Dir string
 }
 
-// PoolImage is the disk image whose filesystem holds the driver's data directory. Its name belongs to this sandbox alone:
-// outside of the namespaces it is all that can be seen of the path.
-func (s Sandbox) PoolImage() string {
+// PoolImage is the disk image whose filesystem holds the driver's data directory. Outside of the namespaces its name is all
+// that can be seen of the path.
+func (s Sandbox) PoolImage() string { return "/run/" + s.name() + ".img" }
+
+// Cgroup is the parent of the cgroups of all pods, in every hierarchy.
+func (s Sandbox) Cgroup() string { return s.name() }
+
+// name belongs to this sandbox alone: others may run beside it.
+func (s Sandbox) name() string {
 	digest := sha256.Sum256([]byte(s.Dir))
-	return "/run/offshoot-e2e-" + hex.EncodeToString(digest[:6]) + ".img"
+	return "offshoot-e2e-" + hex.EncodeToString(digest[:6])
 }
 
 func (s Sandbox) logs() string { return filepath.Join(s.Dir, "log") }

@@ -30,6 +30,7 @@ func inside(ctx context.Context, cache, deploy string, box sandbox.Sandbox, argu
 	}
 	c := &cluster.Cluster{
 		Bin: filepath.Join(cache, "bin"), Images: filepath.Join(cache, "images"), LogDir: filepath.Join(sandbox.Logs, "cluster"),
+		Cgroup: box.Cgroup(),
 		Taints: install.StartupTaint + "=:NoExecute",
 	}
 	run := &runner.Runner{
