@@ -1,12 +1,12 @@
 # The image of Offshoot, for those who build with a registry at hand: docker build -t offshoot .
-# `make image` makes the same contents without one, by the same script, and tests them.
+# `make image` makes the same contents without one, by the same script, and tests them; no test builds this file.
 
-FROM docker.io/library/rust:1-bookworm AS build
+FROM rust:1-bookworm AS build
 WORKDIR /source
 COPY . .
 RUN cargo build --release --locked --bin offshoot
 
-FROM docker.io/library/debian:bookworm-slim AS root
+FROM debian:bookworm-slim AS root
 RUN apt-get update && apt-get install -y --no-install-recommends e2fsprogs xfsprogs btrfs-progs
 COPY scripts/image-root.sh /
 COPY --from=build /source/target/release/offshoot /offshoot
