@@ -19,7 +19,7 @@ run: prerequisites ## Show the whole life of a volume on real devices (ARGS="--f
 build: ## Build the release binary
 	cargo build --release
 
-test: prerequisites ## Run every layer of tests and print the totals
+test: prerequisites-cluster ## Run every layer of tests and print the totals
 	scripts/test.sh
 
 test-rust: ## Run the Rust tests
@@ -43,7 +43,7 @@ bench: prerequisites build ## Measure the driver beside the bare system calls (A
 	install -D target/release/offshoot $(CACHE)/bench/offshoot
 	BENCH_DRIVER=$(CURDIR)/$(CACHE)/bench/offshoot cargo bench --quiet --bench driver -- $(ARGS)
 
-fuzz-smoke: prerequisites $(BIN)/cargo-fuzz ## Let each fuzz target search for 30 s (FUZZ_SECONDS)
+fuzz-smoke: prerequisites-fuzz $(BIN)/cargo-fuzz ## Let each fuzz target search for 30 s (FUZZ_SECONDS)
 	scripts/fuzz-smoke.sh $(abspath $(BIN))/cargo-fuzz
 
 $(BIN)/csi-sanity: sanity/go.mod sanity/go.sum
@@ -52,7 +52,7 @@ $(BIN)/csi-sanity: sanity/go.mod sanity/go.sum
 $(BIN)/run-sanity: sanity/go.mod $(wildcard sanity/run/*.go)
 	cd sanity && go build -o ../$@ ./run
 
-lint: prerequisites $(BIN)/cargo-deny ## Check format, lints, documentation, dependencies and scripts
+lint: prerequisites-lint $(BIN)/cargo-deny ## Check format, lints, documentation, dependencies and scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --workspace --no-deps
@@ -62,6 +62,7 @@ lint: prerequisites $(BIN)/cargo-deny ## Check format, lints, documentation, dep
 	test -z "$$(gofmt -l sanity translation deploy e2e)" || { gofmt -l sanity translation deploy e2e; exit 1; }
 	cd sanity && go vet ./...
 	cd deploy/test && go vet ./... && cd ../monitoring/test && go vet ./...
+	cd e2e && go vet ./...
 
 $(BIN)/cargo-deny:
 	cargo install --quiet --locked --root $(CACHE) cargo-deny@$(CARGO_DENY_VERSION)
@@ -71,6 +72,10 @@ $(BIN)/cargo-fuzz:
 
 prerequisites: ## Install what is missing of Debian's packages (root), or name the command
 	@scripts/prerequisites.sh
+
+# What only some targets need is not asked of those who try `make run`.
+prerequisites-%:
+	@scripts/prerequisites.sh $*
 
 clean: ## Remove everything that was built
 	cargo clean

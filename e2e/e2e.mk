@@ -90,17 +90,17 @@ CLUSTER := $(BIN)/kube $(BIN)/etcd $(BIN)/e2e $(HELM) $(CACHE)/crds $(patsubst %
 
 .PHONY: test-image test-e2e e2e e2e-external bench-pods
 
-test-image: image $(BIN)/kube $(BIN)/e2e $(BIN)/csi-sanity $(IMAGES)/pause.tar ## Run csi-sanity against the image under containerd
+test-image: prerequisites-cluster image $(BIN)/kube $(BIN)/e2e $(BIN)/csi-sanity $(IMAGES)/pause.tar ## Run csi-sanity against the image under containerd
 	$(BIN)/e2e image $(IMAGE_NAME)
 
-test-e2e: image $(CLUSTER) ## Run part of the scenarios in a real Kubernetes, as `make test` does
+test-e2e: prerequisites-cluster image $(CLUSTER) ## Run part of the scenarios in a real Kubernetes, as `make test` does
 	$(BIN)/e2e run -bounded
 
-e2e: image $(CLUSTER) ## Run Offshoot in a real Kubernetes on this machine (ARGS="-profile single raw-block", -v)
+e2e: prerequisites-cluster image $(CLUSTER) ## Run Offshoot in a real Kubernetes on this machine (ARGS="-profile single raw-block", -v)
 	$(BIN)/e2e run $(ARGS)
 
-bench-pods: image $(CLUSTER) ## Start 50 pods with a volume each, and say what the time is spent on
+bench-pods: prerequisites-cluster image $(CLUSTER) ## Start 50 pods with a volume each, and say what the time is spent on
 	$(BIN)/e2e run -profile local pod-start
 
-e2e-external: image $(CLUSTER) $(BIN)/e2e.test $(IMAGES)/agnhost.tar ## Run the tests that Kubernetes has for storage drivers (ARGS="provisioning volumes")
+e2e-external: prerequisites-cluster image $(CLUSTER) $(BIN)/e2e.test $(IMAGES)/agnhost.tar ## Run the tests that Kubernetes has for storage drivers (ARGS="provisioning volumes")
 	$(BIN)/e2e external $(ARGS)

@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # Sees to it that the tools of Debian's packages are there: as root by installing them, otherwise by naming the command.
+#   prerequisites.sh [lint|fuzz|cluster]    those of a build and of the driver, and those of one more purpose
 set -euo pipefail
 
-# command -> package
+# command:package
 tools=(
 	mkfs.ext4:e2fsprogs e2fsck:e2fsprogs resize2fs:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
-	mount:mount losetup:mount shellcheck:shellcheck cc:gcc g++:g++
-	containerd:containerd runc:runc ip:iproute2 busybox:busybox-static nsenter:util-linux
+	mount:mount losetup:mount cc:gcc
 )
+case ${1:-} in
+'') ;;
+lint) tools+=(shellcheck:shellcheck) ;;
+fuzz) tools+=(g++:g++) ;;
+cluster) tools+=(containerd:containerd runc:runc ip:iproute2 busybox:busybox-static nsenter:util-linux) ;;
+*) echo "usage: $0 [lint|fuzz|cluster]" >&2; exit 2 ;;
+esac
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=()

@@ -19,7 +19,7 @@ use crate::error_chain;
 use crate::health::{Health, Registration, StorageReport};
 use crate::host::Host;
 use crate::host::fake::FakeHost;
-use crate::host::linux::{LinuxHost, LinuxHostError};
+use crate::host::linux::{LinuxHost, LinuxHostError, STATE_DIR};
 use crate::in_flight::InFlight;
 use crate::kubelet::Registrar;
 use crate::kubernetes::{ApiError, StartupTaint};
@@ -209,7 +209,7 @@ fn parts(config: &Config) -> Result<Parts, ServeError> {
 }
 
 fn linux_host(args: &ServeArgs) -> Result<Arc<dyn Host>, LinuxHostError> {
-    let state_dir = args.data_dir.join("node");
+    let state_dir = args.data_dir.join(STATE_DIR);
     Ok(Arc::new(LinuxHost::new(&args.kubelet_dir, &state_dir)?))
 }
 

@@ -117,10 +117,12 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
-        name: "the doctor looks at the machine, and at the driver from outside",
+        name: "the doctor looks at the machine, and at the driver from outside; it knows how a data directory looks",
         places: &["doctor/"],
         words: &[
-            "crate::backend",
+            "FileBackend",
+            "crate::backend::memory",
+            "crate::backend::{",
             "crate::controller",
             "crate::node",
             "crate::serve",

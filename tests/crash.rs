@@ -12,6 +12,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use common::{block, connect, mode, range};
+use faultlab::setting;
 use machine::{Machine, is_root};
 use offshoot::csi;
 use offshoot::csi::controller_client::ControllerClient;
@@ -383,12 +384,6 @@ async fn every_call_survives_a_kill() {
     if !is_root() {
         return;
     }
-    let setting = |name: &str, default: u64| {
-        std::env::var(name)
-            .ok()
-            .and_then(|it| it.parse().ok())
-            .unwrap_or(default)
-    };
     let (lives, seed) = (setting("CRASH_LIVES", 6), setting("CRASH_SEED", 1));
     let mut kills = 0;
     for life in 0..lives {

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use faultlab::Random;
+use faultlab::{Random, setting};
 use machine::{Machine, new_volume};
 use offshoot::backend::{Backend, NewContents, NewSnapshot};
 use offshoot::controller::{Controller, Reach};
@@ -194,10 +194,7 @@ impl Services {
 
 #[tokio::test]
 async fn no_string_is_a_way_to_what_it_does_not_name() {
-    let count = std::env::var("HOSTILE_IDS")
-        .ok()
-        .and_then(|it| it.parse().ok())
-        .unwrap_or(100_000);
+    let count = setting("HOSTILE_IDS", 100_000);
     let machine = Machine::new();
     let backend = machine.backend();
     let made = backend

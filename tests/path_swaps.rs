@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use faultlab::Random;
+use faultlab::{Random, setting};
 use machine::{Machine, Scene, is_root, mount_capability, tool};
 use offshoot::backend::NewContents;
 use offshoot::node::{PublishVolume, StageVolume, UnpublishVolume, UnstageVolume};
@@ -20,11 +20,6 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const TARGET: &str = "pods/one/mount";
 const STAGING: &str = "plugins/staging";
-
-fn setting(name: &str, default: u64) -> u64 {
-    let value = std::env::var(name).ok();
-    value.and_then(|it| it.parse().ok()).unwrap_or(default)
-}
 
 /// Directories of the kubelet, and beside each a symlink that leads outside, to where the same names are found.
 fn build(machine: &Machine) {

@@ -6,13 +6,16 @@
 //! * [`supervise`] runs a program whose system calls this process answers: refused, or said to be done without being done.
 //! * [`Tripwire`] tells when a program is started that must not be.
 //!
-//! Only tests use this crate; the product does not depend on it. It needs root.
+//! * [`setting`] is how long a run of tests is to be.
+//!
+//! Only tests use this crate; the product does not depend on it. Faults need root.
 
 mod disk;
 mod fuse;
 mod image;
 mod log;
 mod random;
+mod setting;
 mod supervisor;
 mod tripwire;
 
@@ -20,5 +23,6 @@ pub use disk::{Disk, Fault};
 pub use image::Image;
 pub use log::{Cut, Log, Loss, Replay};
 pub use random::Random;
+pub use setting::setting;
 pub use supervisor::{Answer, Call, Program, Watched, supervise};
 pub use tripwire::{Tripwire, private_mounts};

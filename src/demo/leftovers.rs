@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{DemoError, Place};
+use crate::backend::file::layout::{GROUPS, SNAPSHOTS, VOLUMES};
 use crate::host::linux::mount_table::{self, MountLine};
+use crate::host::linux::{STATE_DIR, loop_table};
 
 /// Looks for everything that the demonstration could have left; `kept` volumes are meant to be there.
 pub(super) fn prove(place: &Place, kept: bool) -> Result<String, DemoError> {
@@ -33,7 +35,7 @@ pub(super) fn prove(place: &Place, kept: bool) -> Result<String, DemoError> {
 /// What a data directory holds of volumes, snapshots, groups and their ledger.
 pub(super) fn files_of(data_dir: &Path) -> Result<BTreeSet<PathBuf>, DemoError> {
     let mut files = BTreeSet::new();
-    for directory in ["volumes", "snapshots", "groups", "node"] {
+    for directory in [VOLUMES, SNAPSHOTS, GROUPS, STATE_DIR] {
         files.extend(files_in(&data_dir.join(directory))?);
     }
     Ok(files)
@@ -49,14 +51,12 @@ fn mounts_below(table: &[MountLine], dir: &Path) -> Vec<String> {
 
 /// The loop devices that have a file below `data_dir` behind them.
 fn loops_of(data_dir: &Path) -> Result<Vec<String>, DemoError> {
-    let mut loops = Vec::new();
-    for device in files_in(Path::new("/sys/block"))? {
-        let backing = fs::read_to_string(device.join("loop/backing_file"));
-        if backing.is_ok_and(|backing| Path::new(backing.trim_end()).starts_with(data_dir)) {
-            loops.push(format!("loop device {}", device.display()));
-        }
-    }
-    Ok(loops)
+    let devices = loop_table::backing_files();
+    let devices = devices.map_err(|source| unreadable(Path::new("/sys/block"), source))?;
+    let ours = devices.iter().filter(|it| it.path.starts_with(data_dir));
+    Ok(ours
+        .map(|it| format!("loop device /dev/{}", it.device))
+        .collect())
 }
 
 /// A directory that is not there holds nothing.

@@ -9,12 +9,11 @@ use serde_json::Value;
 use super::DoctorArgs;
 use super::finding::{Finding, Level};
 use super::trial::Trial;
+use crate::backend::file::identity::{FORMAT, NAME as IDENTITY};
+use crate::backend::file::layout::VOLUMES;
 use crate::host::linux::mount_table::{self, MountLine};
 
 const CHECK: &str = "data directory";
-const IDENTITY: &str = "offshoot";
-/// The newest format of a data directory that this version understands.
-const FORMAT: u64 = 1;
 /// Filesystems that are gone after a restart of the machine.
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 /// Filesystems that are shared with other machines; none of them has files without a name and loop devices that work.
@@ -80,7 +79,7 @@ fn look(path: &Path) -> io::Result<Seen> {
     let table = mount_table::read()?;
     let shown = rustix::fs::statvfs(path)?;
     let root = rustix::fs::stat("/")?.st_dev;
-    let names = path.join("volumes");
+    let names = path.join(VOLUMES);
     let names = (identity == Identity::Ours && names.is_dir()).then_some(names);
     Ok(Seen {
         mount: mount_table::mount_of(&table, &fs::canonicalize(path)?).cloned(),
@@ -114,7 +113,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
 fn read_identity(text: &str) -> Identity {
     let content: Option<Value> = serde_json::from_str(text).ok();
     match content.and_then(|it| it.get("format")?.as_u64()) {
-        Some(format) if format <= FORMAT => Identity::Ours,
+        Some(format) if format <= FORMAT.into() => Identity::Ours,
         Some(format) => Identity::Newer(format),
         None => Identity::Unreadable("it is damaged".to_owned()),
     }

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use super::DoctorArgs;
 use super::finding::{Finding, Level};
+use crate::backend::file::layout::{GROUPS, SNAPSHOTS, VOLUMES};
 use crate::host::linux::loop_table::{self, Backing};
 use crate::host::linux::mount_table::{self, MountLine};
-use crate::host::linux::{LinuxHost, NotedTarget};
+use crate::host::linux::{LinuxHost, NotedTarget, STATE_DIR};
 use crate::volume::{GroupSnapshotId, SnapshotId, VolumeId};
 
 const CHECK: &str = "leftovers";
@@ -28,10 +29,10 @@ struct Seen {
 }
 
 pub(super) async fn check(args: &DoctorArgs) -> Vec<Finding> {
-    if !args.data_dir.join("volumes").is_dir() {
+    if !args.data_dir.join(VOLUMES).is_dir() {
         return vec![Finding::ok(CHECK, "no volumes yet, so nothing can be left")];
     }
-    let noted = match LinuxHost::looking(&args.kubelet_dir, &args.data_dir.join("node")) {
+    let noted = match LinuxHost::looking(&args.kubelet_dir, &args.data_dir.join(STATE_DIR)) {
         Ok(host) => host.noted_targets().await,
         Err(_) => Vec::new(),
     };
@@ -48,7 +49,7 @@ fn devices(data_dir: &Path) -> Vec<Backing> {
     let mut devices = loop_table::backing_files().unwrap_or_default();
     devices.retain(|it| {
         let known =
-            volume_of(it).is_some_and(|id| data_dir.join("volumes").join(id.as_str()).exists());
+            volume_of(it).is_some_and(|id| data_dir.join(VOLUMES).join(id.as_str()).exists());
         known || it.path.starts_with(data_dir)
     });
     devices
@@ -63,10 +64,10 @@ type IsOurs = fn(&str) -> bool;
 
 fn strangers(data_dir: &Path) -> Vec<String> {
     let directories: [(&str, IsOurs); 4] = [
-        ("volumes", |name| VolumeId::parse(name).is_some()),
-        ("snapshots", |name| SnapshotId::parse(name).is_some()),
-        ("groups", |name| GroupSnapshotId::parse(name).is_some()),
-        ("node", |name| VolumeId::parse(name).is_some()),
+        (VOLUMES, |name| VolumeId::parse(name).is_some()),
+        (SNAPSHOTS, |name| SnapshotId::parse(name).is_some()),
+        (GROUPS, |name| GroupSnapshotId::parse(name).is_some()),
+        (STATE_DIR, |name| VolumeId::parse(name).is_some()),
     ];
     let mut strangers = Vec::new();
     for (directory, is_ours) in directories {

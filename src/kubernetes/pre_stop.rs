@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::api::{Api, ApiArgs, ApiError};
 use super::objects::{Node, VolumeAttachments};
 use crate::error_chain;
-use crate::host::linux::{LinuxHost, LinuxHostError};
+use crate::host::linux::{LinuxHost, LinuxHostError, STATE_DIR};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const PAGE: usize = 500;
@@ -137,7 +137,7 @@ async fn left(args: &PreStopArgs, api: &Api, log: &Log) -> Result<String, PreSto
             return Ok("VolumeAttachments that cannot be counted".to_owned());
         }
     };
-    let host = LinuxHost::looking(&args.kubelet_dir, &args.data_dir.join("node"))?;
+    let host = LinuxHost::looking(&args.kubelet_dir, &args.data_dir.join(STATE_DIR))?;
     let mut staged: Vec<String> = host
         .noted_targets()
         .await

@@ -110,22 +110,10 @@ impl Operations {
 
     fn observe(&self, method: &str, code: usize, took: Duration) {
         let mut methods = self.lock();
-        if !methods.contains_key(method) {
-            let name = if methods.len() < MAX_METHODS {
-                method
-            } else {
-                OTHER
-            };
-            methods.entry(name.to_owned()).or_default();
-        }
-        let known = if methods.contains_key(method) {
-            method
-        } else {
-            OTHER
-        };
-        if let Some(codes) = methods.get_mut(known) {
-            codes[code].get_or_insert_default().observe(took);
-        }
+        let known = methods.len() < MAX_METHODS || methods.contains_key(method);
+        let name = if known { method } else { OTHER };
+        let codes = methods.entry(name.to_owned()).or_default();
+        codes[code].get_or_insert_default().observe(took);
     }
 
     /// No code panics while it holds the lock.

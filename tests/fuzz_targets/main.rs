@@ -7,13 +7,9 @@ mod seeds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use faultlab::setting;
 use mutate::Mutator;
 use offshoot::fuzzing::TARGETS;
-
-fn setting(name: &str, default: u64) -> u64 {
-    let value = std::env::var(name).ok();
-    value.and_then(|it| it.parse().ok()).unwrap_or(default)
-}
 
 fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

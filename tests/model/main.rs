@@ -18,15 +18,11 @@ mod socket;
 mod wild;
 mod world;
 
+use faultlab::setting;
 use machine::{Machine, is_root};
 use rounds::{Plan, Tally, play};
 use wild::Variant;
 use world::World;
-
-fn setting(name: &str, default: u64) -> u64 {
-    let value = std::env::var(name).ok();
-    value.and_then(|it| it.parse().ok()).unwrap_or(default)
-}
 
 /// How many calls a seed gives.
 const CALLS_OF_A_SEED: u64 = 20_000;

@@ -11,15 +11,10 @@ mod machine;
 mod damage;
 mod lab;
 
-use faultlab::{Random, private_mounts};
+use faultlab::{Random, private_mounts, setting};
 use lab::{Lab, Stager, Tally, tripwire};
 use machine::site::{Site, is_possible};
 use machine::{Machine, is_root};
-
-fn setting(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.and_then(|it| it.parse().ok()).unwrap_or(default)
-}
 
 /// Runs `work` on a thread with mounts of its own.
 fn alone<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {

@@ -11,17 +11,12 @@ mod check;
 mod story;
 mod workload;
 
-use faultlab::{Answer, Call, Cut, Loss, Random, Replay};
+use faultlab::{Answer, Call, Cut, Loss, Random, Replay, setting};
 use machine::site::is_possible;
 use workload::{Recording, record};
 
 /// How many images are made from one workload.
 const IMAGES_EACH: u64 = 50;
-
-fn setting(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.and_then(|it| it.parse().ok()).unwrap_or(default)
-}
 
 /// Cuts in the order of the log. Half of them come right after an answer: what was forgotten shows before a later sync.
 fn cuts(recording: &Recording, count: u64, seed: u64) -> Vec<Cut> {

@@ -20,13 +20,13 @@ pub(crate) enum Kind {
 /// Which points are tried: every `every`-th, from a place that depends on the seed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    pub(crate) every: usize,
-    pub(crate) seed: usize,
+    pub(crate) every: u64,
+    pub(crate) seed: u64,
 }
 
 impl Sample {
     pub(crate) fn takes(self, number: usize) -> bool {
-        (number + self.seed).is_multiple_of(self.every)
+        (number as u64 + self.seed).is_multiple_of(self.every)
     }
 }
 

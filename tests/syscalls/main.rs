@@ -33,6 +33,7 @@ use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use faultlab::setting;
 use flow::{Kind, Sample, Tally, play};
 use machine::is_root;
 use script::Contents;
@@ -55,13 +56,8 @@ fn combinations(kind: Kind) -> [(&'static str, &'static [Contents]); 3] {
     }
 }
 
-fn setting(name: &str, default: usize) -> usize {
-    let set = std::env::var(name).ok();
-    set.and_then(|it| it.parse().ok()).unwrap_or(default)
-}
-
 /// Every combination, on as many threads as there are processors.
-fn try_all(kind: Kind, every: usize) -> Tally {
+fn try_all(kind: Kind, every: u64) -> Tally {
     let wanted = std::env::var("CRASH_ON").unwrap_or_default();
     let mut work: Vec<(&str, Contents)> = Vec::new();
     for (data, kinds) in combinations(kind) {

@@ -16,8 +16,10 @@ use super::Role;
 use super::layout::Directory;
 use super::open::OpenError;
 
-pub(super) const NAME: &str = "offshoot";
-const FORMAT: u32 = 1;
+/// The file's name in the data directory.
+pub(crate) const NAME: &str = "offshoot";
+/// The newest format of a data directory that this version understands.
+pub(crate) const FORMAT: u32 = 1;
 /// What a new filesystem may hold of its own.
 const NOT_OURS: [&str; 1] = ["lost+found"];
 

@@ -23,6 +23,13 @@ pub(super) struct Layout {
     pub(super) nodes: Directory,
 }
 
+/// The directory of volumes below the data directory.
+pub(crate) const VOLUMES: &str = "volumes";
+/// That of snapshots.
+pub(crate) const SNAPSHOTS: &str = "snapshots";
+/// That of group snapshots.
+pub(crate) const GROUPS: &str = "groups";
+
 /// Whether a new file got its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Linked {
@@ -35,9 +42,9 @@ impl Layout {
     /// Opens the directories below `root`, and makes those that are missing.
     pub(super) fn open(root: Directory) -> io::Result<Self> {
         let layout = Self {
-            volumes: root.subdirectory("volumes")?,
-            snapshots: root.subdirectory("snapshots")?,
-            groups: root.subdirectory("groups")?,
+            volumes: root.subdirectory(VOLUMES)?,
+            snapshots: root.subdirectory(SNAPSHOTS)?,
+            groups: root.subdirectory(GROUPS)?,
             nodes: root.subdirectory("nodes")?,
             root,
         };

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::Store;
 use super::error::Context;
+use super::layout::VOLUMES;
 use crate::backend::{Inventory, Measured, PoolUsage, Result};
 use crate::host::linux::loop_table;
 use crate::volume::VolumeId;
@@ -49,7 +50,7 @@ impl Store {
         match self.index() {
             Ok(index) => index.has_volume(&id),
             Err(_) => {
-                fs::symlink_metadata(self.config.data_dir.join("volumes").join(id.as_str())).is_ok()
+                fs::symlink_metadata(self.config.data_dir.join(VOLUMES).join(id.as_str())).is_ok()
             }
         }
     }

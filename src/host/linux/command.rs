@@ -98,9 +98,7 @@ impl Tool {
             }),
         }
     }
-}
 
-impl Tool {
     /// The first line of what the tool says when it is asked for its version with `argument`, whatever its exit code.
     pub(crate) fn version(self, argument: &str) -> Result<String, CommandError> {
         let tool = self.name;

@@ -38,6 +38,9 @@ use super::{Host, HostError, Probed, Result, Spot, Target, Usage};
 use crate::blocking::{self, BlockingError};
 use crate::volume::{Device, FsType, MountOptions, TargetPath, VolumeId};
 
+/// Where below the data directory the host keeps its ledger of targets.
+pub(crate) const STATE_DIR: &str = "node";
+
 /// Why this machine cannot be the host.
 #[derive(Debug, Error)]
 pub enum LinuxHostError {
