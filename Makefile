@@ -11,7 +11,7 @@ export CARGO_NET_RETRY := 10
 .PHONY: help run build test test-rust test-go test-sanity crash bench fuzz-smoke lint prerequisites clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 20
 
 run: prerequisites ## Show the whole life of a volume on real devices (ARGS="--fs xfs --keep")
 	cargo run --quiet --release -- demo $(ARGS)
