@@ -10,16 +10,33 @@ rm -rf "$results"
 mkdir -p "$results"
 broken=()
 
-# layer NAME COMMAND...: runs it, shows its output and keeps it.
+# layer NAME MINUTES COMMAND...: runs it, shows its output and keeps it. It is broken when it fails, takes longer, or leaves a
+# process behind; such a process must not hold up the other layers, so they are not waited for through a pipe.
 layer() {
-	local name=$1 began=$SECONDS
-	shift
+	local name=$1 minutes=$2 began=$SECONDS log=$results/$1.log left
+	shift 2
 	echo "--- $name"
-	if ! "$@" 2>&1 | tee "$results/$name.log"; then
-		broken+=("$name")
+	timeout --kill-after=60 "${minutes}m" "$@" >"$log" 2>&1 &
+	running=$!
+	tail -n +1 --follow --sleep-interval=0.2 --pid="$running" "$log"
+	wait "$running"
+	case $? in
+	0) ;;
+	124 | 137) broken+=("$name: not done after $minutes minutes") ;;
+	*) broken+=("$name") ;;
+	esac
+	# A job has a process group of its own.
+	if left=$(pgrep --list-full --pgroup "$running"); then
+		broken+=("$name: left running: $left")
+		kill -KILL -- "-$running"
 	fi
+	running=
 	echo "--- $name: $((SECONDS - began)) s"
 }
+set -m
+running=
+trap '[ -z "$running" ] || kill -- "-$running"' EXIT
+trap 'exit 130' INT TERM
 
 # sum PATTERN FILE...: adds up the numbers that the pattern captures.
 sum() {
@@ -33,12 +50,13 @@ count() {
 	grep -cE "$1" "$2" 2>/dev/null || true
 }
 
-layer rust cargo test --workspace --no-fail-fast
-layer go bash -c 'cd sanity && go test -v ./...'
-layer sanity make --no-print-directory test-sanity
-layer deploy make --no-print-directory test-deploy
-layer image make --no-print-directory test-image
-layer e2e make --no-print-directory test-e2e
+# The times are what a machine with nothing built yet may take at most.
+layer rust 30 cargo test --workspace --no-fail-fast
+layer go 10 bash -c 'cd sanity && go test -v ./...'
+layer sanity 10 make --no-print-directory test-sanity
+layer deploy 10 make --no-print-directory test-deploy
+layer image 15 make --no-print-directory test-image
+layer e2e 25 make --no-print-directory test-e2e
 
 # Rust and Go count in their own words; every other layer closes with lines "NAME: N passed, N failed ...".
 rust=$results/rust.log go=$results/go.log

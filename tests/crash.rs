@@ -8,11 +8,10 @@ mod common;
 mod machine;
 
 use std::path::Path;
-use std::process::Child;
 use std::time::Duration;
 
 use common::{block, connect, mode, range};
-use faultlab::setting;
+use faultlab::{Running, setting};
 use machine::{Machine, is_root};
 use offshoot::csi;
 use offshoot::csi::controller_client::ControllerClient;
@@ -31,7 +30,7 @@ const CONTENT: &str = "acknowledged";
 /// The driver, which may be dead.
 struct Driver<'a> {
     machine: &'a Machine,
-    process: Child,
+    process: Running,
     channel: Channel,
     kills: u32,
     random: u64,
@@ -83,15 +82,8 @@ impl<'a> Driver<'a> {
     }
 }
 
-impl Drop for Driver<'_> {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-async fn spawn(machine: &Machine) -> (Child, Channel) {
-    let process = machine.driver().spawn().expect("the driver starts");
+async fn spawn(machine: &Machine) -> (Running, Channel) {
+    let process = Running::start(&mut machine.driver()).expect("the driver starts");
     (process, connect(Path::new(&machine.path("csi.sock"))).await)
 }
 

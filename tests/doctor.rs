@@ -4,27 +4,17 @@ mod machine;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
+use faultlab::Running;
 use machine::calls::{Calls, capability};
 use machine::{Machine, is_root, tool};
 use serde_json::Value;
 
 /// A driver that ends with the test, in the way that leaves most behind.
-struct Running(Child);
-
-impl Running {
-    async fn start(machine: &Machine) -> (Self, Calls) {
-        let running = Self(machine.driver().spawn().expect("it starts"));
-        (running, Calls::connect(machine).await)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+async fn start(machine: &Machine) -> (Running, Calls) {
+    let running = Running::start(&mut machine.driver()).expect("it starts");
+    (running, Calls::connect(machine).await)
 }
 
 fn doctor(arguments: &[String]) -> Output {
@@ -112,7 +102,7 @@ async fn leftovers_are_found_and_nothing_is_changed() {
         return;
     }
     let machine = Machine::on("xfs");
-    let (running, calls) = Running::start(&machine).await;
+    let (running, calls) = start(&machine).await;
     for (name, fs) in [("mounted", Some("ext4")), ("raw", None)] {
         let created = calls.create(name, capability(fs), 64 << 20).await;
         created.expect("it is made");
@@ -165,7 +155,7 @@ async fn leftovers_are_found_and_nothing_is_changed() {
 
     // A new driver puts it in order.
     std::fs::remove_file(&strange).expect("it is removed");
-    let (running, calls) = Running::start(&machine).await;
+    let (running, calls) = start(&machine).await;
     for name in ["mounted", "raw"] {
         calls.unpublish(name).await.expect("it is unpublished");
         calls.unstage(name).await.expect("it is unstaged");

@@ -6,11 +6,12 @@ mod machine;
 
 use std::convert::Infallible;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Driver, NODE, connect};
+use faultlab::Running;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -330,7 +331,7 @@ async fn without_self_registration_the_csi_node_tells() {
 }
 
 struct Hook {
-    process: Child,
+    process: Running,
     dir: TempDir,
 }
 
@@ -346,7 +347,8 @@ impl Hook {
         let at = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
         let log = dir.path().join("log");
         #[expect(clippy::disallowed_methods, reason = "the binary under test")]
-        let process = Command::new(env!("CARGO_BIN_EXE_offshoot"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offshoot"));
+        command
             .args(["pre-stop", "--node-id", NODE, "--timeout", timeout])
             .args([
                 at("kubelet-dir", kubelet),
@@ -354,16 +356,15 @@ impl Hook {
                 at("log-file", &log),
             ])
             .args(api.flags())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
+            .stderr(Stdio::piped());
+        let process = Running::start(&mut command).expect("it starts");
         Self { process, dir }
     }
 
     /// How it ended, and what its log file says.
     async fn end(self) -> (Output, String) {
         let Self { process, dir } = self;
-        let output = tokio::task::spawn_blocking(|| process.wait_with_output());
+        let output = tokio::task::spawn_blocking(|| process.output());
         let output = output.await.expect("no panic").expect("it ends");
         let log = std::fs::read_to_string(dir.path().join("log")).expect("a log");
         (output, log)
@@ -444,7 +445,7 @@ async fn the_hook_waits_for_mounts_that_the_ledger_knows() {
         return;
     }
     let machine = Machine::new();
-    let mut driver = machine.driver().spawn().expect("it starts");
+    let _driver = Running::start(&mut machine.driver()).expect("it starts");
     let calls = Calls::connect(&machine).await;
     let mounted = || capability(Some("ext4"));
     calls
@@ -477,8 +478,6 @@ async fn the_hook_waits_for_mounts_that_the_ledger_knows() {
     );
     calls.unstage("v").await.expect("it is unstaged");
     let (output, log) = hook.end().await;
-    let _ = driver.kill();
-    let _ = driver.wait();
     assert!(output.status.success(), "{output:?}");
     assert!(
         log.contains(&format!("mounts of {}\n", volume_id("v"))),

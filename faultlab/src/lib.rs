@@ -4,6 +4,7 @@
 //!   loop device it is a disk with a volatile cache.
 //! * [`Log`] makes the images that a power cut at any moment could leave.
 //! * [`supervise`] runs a program whose system calls this process answers: refused, or said to be done without being done.
+//! * [`Running`] is a program that ends with its test.
 //! * [`Tripwire`] tells when a program is started that must not be.
 //!
 //! * [`setting`] is how long a run of tests is to be.
@@ -15,6 +16,7 @@ mod fuse;
 mod image;
 mod log;
 mod random;
+mod running;
 mod setting;
 mod supervisor;
 mod tripwire;
@@ -23,6 +25,7 @@ pub use disk::{Disk, Fault};
 pub use image::Image;
 pub use log::{Cut, Log, Loss, Replay};
 pub use random::Random;
+pub use running::Running;
 pub use setting::setting;
 pub use supervisor::{Answer, Call, Program, Watched, supervise};
 pub use tripwire::{Tripwire, private_mounts};

@@ -7,10 +7,12 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::running::Running;
 
 /// Where the listener is in the program, until this process has taken it from there.
 const LISTENER: RawFd = 900;
@@ -64,15 +66,14 @@ pub enum Answer {
 /// A program that runs.
 pub struct Program {
     /// Its process.
-    pub process: Child,
+    pub process: Running,
     answers: Option<JoinHandle<()>>,
 }
 
 impl Program {
     /// Kills it, and waits until it is gone.
     pub fn kill(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.end();
         if let Some(answers) = self.answers.take() {
             let _ = answers.join();
         }
@@ -96,7 +97,7 @@ pub fn supervise(
     unsafe {
         command.pre_exec(move || install(&mut filter));
     }
-    let process = command.spawn()?;
+    let process = Running::start(&mut command)?;
     let mut program = Program {
         process,
         answers: None,

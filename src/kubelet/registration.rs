@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
@@ -47,9 +46,8 @@ impl Registrar {
 
     /// Answers the kubelet, for ever.
     pub async fn serve(self) -> Result<(), tonic::transport::Error> {
-        let (socket, _file) = self.listener.into_parts();
-        let connections =
-            UnixListenerStream::new(socket).map(|it| it.and_then(authority::replaced));
+        let (connections, _file) = self.listener.into_parts();
+        let connections = connections.map(|it| it.and_then(authority::replaced));
         Server::builder()
             .add_service(RegistrationServer::new(self.service))
             .serve_with_incoming(connections)

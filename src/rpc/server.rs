@@ -5,15 +5,18 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Server;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tracing::field::Empty;
-use tracing::info_span;
+use tracing::{info_span, warn};
 
 use super::{ControllerService, GroupControllerService, IdentityService, NodeService};
 use crate::csi::controller_server::ControllerServer;
@@ -24,6 +27,9 @@ use crate::metrics::Measure;
 
 /// How many calls are worked on at once; more wait in their connections.
 pub const MAX_CALLS: usize = 256;
+
+/// How long to wait when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the driver answers: `unix://` and an absolute path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,9 +134,24 @@ impl Listener {
         })
     }
 
-    /// The socket, and what removes its file when it is dropped.
-    pub(crate) fn into_parts(self) -> (UnixListener, SocketFile) {
-        (self.socket, self.file)
+    /// The connections that come, for ever, and what removes the socket's file when it is dropped.
+    ///
+    /// After one that cannot be accepted, because no descriptor is left for instance, it waits: tonic asks again at once.
+    pub(crate) fn into_parts(self) -> (impl Stream<Item = io::Result<UnixStream>>, SocketFile) {
+        let name = self.file.path.display().to_string();
+        let connections = UnixListenerStream::new(self.socket).then(move |connection| {
+            let error = connection.as_ref().err().map(io::Error::to_string);
+            if let Some(error) = &error {
+                warn!(error, socket = name, "cannot accept a connection");
+            }
+            async move {
+                if error.is_some() {
+                    sleep(PAUSE).await;
+                }
+                connection
+            }
+        });
+        (connections, self.file)
     }
 }
 
@@ -187,7 +208,7 @@ impl Services {
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
         let (controller, groups) = self.controller.unzip();
-        let (socket, file) = listener.into_parts();
+        let (connections, file) = listener.into_parts();
         Server::builder()
             .trace_fn(|request| info_span!("rpc", method = request.uri().path(), code = Empty))
             .layer(measure)
@@ -196,7 +217,7 @@ impl Services {
             .add_optional_service(controller.map(ControllerServer::new))
             .add_optional_service(groups.map(GroupControllerServer::new))
             .add_optional_service(self.node.map(NodeServer::new))
-            .serve_with_incoming_shutdown(UnixListenerStream::new(socket), stop)
+            .serve_with_incoming_shutdown(connections, stop)
             .await?;
         drop(file);
         Ok(())

@@ -10,9 +10,10 @@ mod calls;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use calls::{Plant, Variant};
+use faultlab::Running;
 use machine::{Machine, is_root, tool};
 use tonic::transport::Channel;
 
@@ -21,7 +22,7 @@ const CANARY: &str = "CaNaRy";
 
 /// A driver that logs everything.
 struct Talkative {
-    process: Child,
+    _process: Running,
     log: String,
     channel: Channel,
 }
@@ -32,29 +33,22 @@ impl Talkative {
         let file = fs::File::create(&log).expect("a log");
         let socket = machine.path("csi.sock");
         #[expect(clippy::disallowed_methods, reason = "the binary under test")]
-        let process = Command::new(env!("CARGO_BIN_EXE_offshoot"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offshoot"));
+        command
             .args(["serve", "--node-id", "n", "--backend", backend])
             .args(["--log-level", "trace", "--log-format", format])
             .args(["--endpoint", &format!("unix://{socket}")])
             .args(["--data-dir", &machine.path("data/offshoot")])
             .args(["--kubelet-dir", &machine.path("kubelet")])
             .stdin(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("the driver starts");
+            .stderr(file);
+        let process = Running::start(&mut command).expect("the driver starts");
         let channel = common::connect(socket.as_ref()).await;
         Self {
-            process,
+            _process: process,
             log,
             channel,
         }
-    }
-}
-
-impl Drop for Talkative {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

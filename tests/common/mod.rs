@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use faultlab::Running;
 use offshoot::csi;
 use offshoot::csi::controller_client::ControllerClient;
 use offshoot::csi::group_controller_client::GroupControllerClient;
@@ -21,7 +22,7 @@ pub(crate) const MIB: i64 = 1 << 20;
 
 /// A driver that ends with the test, whatever becomes of it.
 pub(crate) struct Driver {
-    process: Child,
+    process: Running,
     dir: TempDir,
     pub(crate) identity: IdentityClient<Channel>,
     pub(crate) controller: ControllerClient<Channel>,
@@ -39,7 +40,8 @@ impl Driver {
         let socket = dir.path().join("csi.sock");
         std::fs::create_dir(dir.path().join("kubelet")).expect("a directory");
         #[expect(clippy::disallowed_methods, reason = "the binary under test")]
-        let process = Command::new(env!("CARGO_BIN_EXE_offshoot"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offshoot"));
+        command
             .args([
                 "serve",
                 "--backend",
@@ -54,9 +56,8 @@ impl Driver {
             .arg("--kubelet-dir")
             .arg(dir.path().join("kubelet"))
             .args(flags)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the driver starts");
+            .stdin(Stdio::null());
+        let process = Running::start(&mut command).expect("the driver starts");
         let channel = connect(&socket).await;
         Self {
             process,
@@ -82,7 +83,7 @@ impl Driver {
         self.dir.path().to_owned()
     }
 
-    pub(crate) fn process(&mut self) -> &mut Child {
+    pub(crate) fn process(&mut self) -> &mut Running {
         &mut self.process
     }
 
@@ -157,17 +158,11 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
+/// Waits until the driver listens; its start waits for disks, which others may keep busy.
 pub(crate) async fn connect(socket: &Path) -> Channel {
     let endpoint =
         Endpoint::from_shared(format!("unix://{}", socket.display())).expect("an endpoint");
-    for _ in 0..4000 {
+    for _ in 0..60_000 {
         if let Ok(channel) = endpoint.connect().await {
             return channel;
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use faultlab::{Answer, Watched};
 use offshoot::csi;
@@ -83,13 +83,24 @@ async fn without_descriptors_calls_are_refused_and_nothing_is_lost() {
     eprintln!("limits: descriptors ran out in {refused} calls, Probe answered throughout");
 }
 
-/// Clients that come while no descriptor is left wait or are refused; the server stays.
+/// Clients that come while no descriptor is left wait or are refused; the server stays, and does not spend its time on
+/// them.
 #[tokio::test]
 async fn without_descriptors_for_clients_the_server_stays() {
     if !is_root() {
         return;
     }
-    let mut world = World::new(Machine::new()).await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = tries.clone();
+    let accept = Watched {
+        number: libc::SYS_accept4,
+        second: None,
+    };
+    let mut world = World::watched(Machine::new(), &[accept], move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Answer::Real
+    })
+    .await;
     limit_descriptors(&world, Some(in_use(&world)));
     let socket = world.machine.path("csi.sock");
     let crowd: Vec<_> = (0..50)
@@ -97,6 +108,8 @@ async fn without_descriptors_for_clients_the_server_stays() {
         .collect();
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     world.probe().await;
+    let tries = tries.load(Ordering::Relaxed);
+    assert!((2..100).contains(&tries), "it asked {tries} times");
     drop(crowd);
     limit_descriptors(&world, None);
     let newcomer = Calls::connect(&world.machine).await;

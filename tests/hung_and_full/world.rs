@@ -35,11 +35,15 @@ impl World {
         decide: impl FnMut(&Call) -> Answer + Send + 'static,
     ) -> Self {
         let driver = supervise(machine.driver(), watched, decide).expect("it starts");
-        Self {
-            calls: Calls::connect(&machine).await,
+        let calls = Calls::connect(&machine).await;
+        let mut world = Self {
+            calls,
             driver,
             machine,
-        }
+        };
+        // A socket takes connections before the driver accepts them.
+        world.probe().await;
+        world
     }
 
     /// Starts the driver again.

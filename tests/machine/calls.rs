@@ -27,7 +27,7 @@ impl Calls {
     pub(crate) async fn connect(machine: &Machine) -> Self {
         let socket = machine.path("csi.sock");
         let endpoint = Endpoint::from_shared(format!("unix://{socket}")).expect("an endpoint");
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if let Ok(channel) = endpoint.connect().await {
                 return Self {
                     kubelet: machine.path("kubelet"),

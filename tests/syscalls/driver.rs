@@ -2,9 +2,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
-use std::process::Child;
 use std::time::Duration;
 
+use faultlab::Running;
 use offshoot::csi;
 use offshoot::csi::identity_client::IdentityClient;
 use tonic::transport::Channel;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) type Answer = Result<Vec<u8>, Status>;
 
 pub(crate) struct Driver {
-    process: Child,
+    process: Running,
     channel: Channel,
     log: String,
 }
@@ -30,7 +30,7 @@ impl Driver {
     pub(crate) async fn start(machine: &Machine) -> Self {
         let log = machine.path("driver.log");
         let file = OpenOptions::new().create(true).append(true).open(&log);
-        let process = machine.driver().stderr(file.expect("a log")).spawn();
+        let process = Running::start(machine.driver().stderr(file.expect("a log")));
         let process = process.expect("the driver starts");
         let channel = connect(Path::new(&machine.path("csi.sock"))).await;
         // A socket is there before the driver has done all that it does at its start.
@@ -62,8 +62,7 @@ impl Driver {
     }
 
     pub(crate) fn kill(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.end();
     }
 
     pub(crate) async fn ask(&self, call: &Call) -> Result<Answer, String> {
@@ -113,10 +112,4 @@ impl Driver {
 /// Somebody else holds something for a moment: on a machine that is shared, also without a fault.
 pub(crate) fn is_passing(status: &Status) -> bool {
     matches!(status.code(), Code::Aborted | Code::Unavailable)
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
