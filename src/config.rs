@@ -107,7 +107,7 @@ pub struct ServeArgs {
     /// How log lines look
     #[arg(long, env = "OFFSHOOT_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, or a filter such as info,offshoot::node=debug
+    /// What is logged: error, warn, info, debug (of the driver itself), or a filter such as info,offshoot::node=debug
     #[arg(long, env = "OFFSHOOT_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
 }

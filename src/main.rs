@@ -12,7 +12,7 @@ use offshoot::kubernetes::{PreStopArgs, pre_stop};
 use offshoot::traces::{self, Exporter};
 use offshoot::translate::{self, DriftArgs, TranslateArgs};
 use offshoot::{error_chain, rpc, serve};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -101,11 +101,20 @@ fn run<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Outcome
     outcome.map_err(Into::into)
 }
 
+/// `debug` and `trace` alone mean the driver's own lines: those of the libraries below it, several for each frame of a
+/// call, are there for who names them.
+fn log_filter(text: &str) -> Result<Targets, ParseError> {
+    match text.parse::<LevelFilter>() {
+        Ok(level) if level > LevelFilter::INFO => Ok(Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_target("offshoot", level)),
+        _ => text.parse(),
+    }
+}
+
 /// Where log lines and spans go; who sends the spans.
 fn start_logs(args: &ServeArgs) -> Result<Option<Exporter>, Box<dyn Error>> {
-    let filter: Targets = args
-        .log_level
-        .parse()
+    let filter = log_filter(&args.log_level)
         .map_err(|error| format!("--log-level {:?} is no filter: {error}", args.log_level))?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let lines = match args.log_format {
@@ -119,4 +128,21 @@ fn start_logs(args: &ServeArgs) -> Result<Option<Exporter>, Box<dyn Error>> {
         .with(layer)
         .init();
     Ok(exporter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn debug_alone_is_of_the_driver_itself() {
+        let bare = log_filter("debug").unwrap();
+        assert!(bare.would_enable("offshoot::node", &Level::DEBUG));
+        assert!(bare.would_enable("h2", &Level::INFO) && !bare.would_enable("h2", &Level::DEBUG));
+        let named = log_filter("debug,h2=trace").unwrap();
+        assert!(named.would_enable("h2", &Level::TRACE));
+        let quiet = log_filter("warn").unwrap();
+        assert!(!quiet.would_enable("offshoot", &Level::INFO));
+    }
 }

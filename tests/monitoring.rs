@@ -127,6 +127,8 @@ async fn the_kubelet_learns_who_the_driver_is() {
 async fn a_kubelet_that_dials_the_bare_path_is_answered() {
     let watched = Watched::start().await;
     let socket = watched.socket();
+    // Its name is there a moment before it listens.
+    drop(connect(&socket).await);
     let authority = socket.display().to_string().replace('/', "%2F");
     for _ in 0..2 {
         let info = go_get_info(&socket, &authority).await;

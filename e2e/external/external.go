@@ -80,7 +80,7 @@ func (s Suite) Run(ctx context.Context, chosen []string) error {
 	}
 	s.Say("external: %d passed, %d failed, %d skipped in %.0f s", all.passed, len(all.failures), skips, time.Since(began).Seconds())
 	if len(all.failures) > 0 || all.passed == 0 {
-		return fmt.Errorf("%d tests failed; see %s", len(all.failures), s.Reports)
+		return fmt.Errorf("%d tests failed; see external/ among the logs, .cache/e2e/log", len(all.failures))
 	}
 	return ctx.Err()
 }

@@ -36,7 +36,7 @@ impl Talkative {
         let mut command = Command::new(env!("CARGO_BIN_EXE_offshoot"));
         command
             .args(["serve", "--node-id", "n", "--backend", backend])
-            .args(["--log-level", "trace", "--log-format", format])
+            .args(["--log-level", "trace,h2=trace", "--log-format", format])
             .args(["--endpoint", &format!("unix://{socket}")])
             .args(["--data-dir", &machine.path("data/offshoot")])
             .args(["--kubelet-dir", &machine.path("kubelet")])

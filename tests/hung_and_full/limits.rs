@@ -182,6 +182,35 @@ async fn without_loop_devices_staging_is_refused_and_recovers() {
     world.life("other").await.expect("it works again");
 }
 
+/// `FSCONFIG_CMD_CREATE` (linux/mount.h).
+const CREATE: u32 = 6;
+
+/// Who looks for a free loop device, as `losetup` and `mount` do, claims for a moment also those that are not free: the device
+/// seemed to be in use, and the call failed.
+#[tokio::test]
+async fn a_device_that_another_claims_for_a_moment_is_mounted() {
+    if !is_root() {
+        return;
+    }
+    let claims = Arc::new(AtomicUsize::new(0));
+    let left = claims.clone();
+    let create = Watched {
+        number: libc::SYS_fsconfig,
+        second: Some(CREATE),
+    };
+    let world = World::watched(Machine::new(), &[create], move |_| {
+        let one_less = |it: usize| it.checked_sub(1);
+        match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => Answer::Fail(libc::EBUSY),
+            Err(_) => Answer::Real,
+        }
+    })
+    .await;
+    claims.store(3, Ordering::Relaxed);
+    world.life("v").await.expect("it is mounted");
+    assert_eq!(claims.load(Ordering::Relaxed), 0);
+}
+
 /// A control group (version 1) of the test's own; gone when dropped, after its processes.
 struct Group(std::path::PathBuf);
 

@@ -126,7 +126,8 @@ async fn hold(lab: &mut Lab, flow: &Flow, report: &Report) -> Result<(), String>
 /// The same driver, without the fault.
 async fn repeat(lab: &mut Lab, flow: &Flow, base: &World) -> Result<(), String> {
     if !lab.driver.is_alive() {
-        return Err("the driver died".to_owned());
+        let panicked = lab.driver.panics().unwrap_or_default();
+        return Err(format!("{} {panicked}", lab.driver.fate()));
     }
     lab.converge(&flow.call).await?;
     lab.verify().await?;

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -111,7 +112,7 @@ pub(crate) struct Report {
 pub(crate) struct Trace {
     driver: Pid,
     over: Arc<AtomicBool>,
-    thread: JoinHandle<Report>,
+    thread: JoinHandle<(Report, Pid)>,
 }
 
 impl Trace {
@@ -134,7 +135,7 @@ impl Trace {
             tracer.join();
             joined.send(()).expect("somebody waits");
             tracer.watch();
-            tracer.report
+            (tracer.report, gettid())
         });
         wait.recv().expect("the tracer joins");
         Self {
@@ -148,7 +149,9 @@ impl Trace {
     pub(crate) fn end(self) -> Report {
         self.over.store(true, Ordering::SeqCst);
         let _ = kill(self.driver, NUDGE);
-        self.thread.join().expect("the tracer ends")
+        let (report, tracer) = self.thread.join().expect("the tracer ends");
+        wait_until_gone(tracer);
+        report
     }
 }
 
@@ -359,6 +362,19 @@ fn next() -> Option<WaitStatus> {
             Err(_) => return None,
         }
     }
+}
+
+/// The kernel lets go of what a thread traces while it ends, which is after it can be joined. Until then a stopped driver
+/// would be told to its parent, who asks whether it ended, as one that did.
+fn wait_until_gone(thread: Pid) {
+    let path = format!("/proc/self/task/{thread}");
+    for _ in 0..100_000 {
+        if !Path::new(&path).exists() {
+            return;
+        }
+        thread::sleep(Duration::from_micros(100));
+    }
+    panic!("thread {thread} does not end");
 }
 
 /// `false`: the thread is gone. One that was made meanwhile is ours already; an earlier tracer may need a moment to let go.

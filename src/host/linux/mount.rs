@@ -29,11 +29,18 @@ pub(super) fn filesystem(device: &Device, fs: FsType, options: &MountOptions) ->
     let source = device.path.display().to_string();
     let failed = |error| HostError::failed(format!("mount the {fs} filesystem of {source}"), error);
     open_device(device, OFlags::PATH).map_err(failed)?;
-    let context =
-        fsopen(fs.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| failed(error.into()))?;
-    configure(&context, fs, &source, options)
-        .and_then(|()| fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes(options)))
-        .map_err(|error| failed(explain(&context, error)))
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let context = fsopen(fs.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)
+            .map_err(|error| failed(error.into()))?;
+        let made = configure(&context, fs, &source, options)
+            .and_then(|()| fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes(options)));
+        match made {
+            // Who looks for a free loop device claims also one that is not free, for a moment.
+            Err(Errno::BUSY) if Instant::now() < deadline => sleep(RETRY),
+            made => return made.map_err(|error| failed(explain(&context, error))),
+        }
+    }
 }
 
 /// A copy of the mount at `path`, placed nowhere yet.
