@@ -293,6 +293,22 @@ async fn a_raw_block_volume_is_a_device_that_stays_until_it_is_unstaged() {
     drop(device);
     let bytes = fs::read(machine.volume_file(&volume.id)).expect("it is there");
     assert_eq!(bytes[8192..12288], [7; 4096]);
+    // Who may only read gets a mount of its own, which tells so.
+    let reader = pod.publish("reader", true).await.expect("it is published");
+    pod.publish("reader", true)
+        .await
+        .expect("it is published already");
+    let mut read = [0; 4096];
+    let opened = fs::File::open(reader).expect("a device");
+    opened.read_exact_at(&mut read, 8192).expect("it is read");
+    assert_eq!(read, [7; 4096]);
+    drop(opened);
+    let changed = pod.publish("reader", false).await;
+    assert!(
+        matches!(changed, Err(PublishError::Incompatible { .. })),
+        "{changed:?}"
+    );
+    pod.unpublish("reader").await.expect("it is unpublished");
     let refused = pod.unstage().await;
     assert!(
         matches!(refused, Err(UnstageError::Published { .. })),

@@ -175,7 +175,10 @@ pub trait Host: Send + Sync + 'static {
     /// Binds the mount at `from` to the existing directory `to`.
     async fn bind(&self, from: &TargetPath, to: &TargetPath, read_only: bool) -> Result<()>;
     /// Binds the node of `device` to a file at `to`, which it makes.
-    async fn bind_device(&self, device: &Device, to: &TargetPath) -> Result<()>;
+    ///
+    /// A read-only mount does not stop the kernel from opening a device node for writing; it tells what was asked for. What
+    /// stops a container is its cgroup, to which the kubelet allows reading only.
+    async fn bind_device(&self, device: &Device, to: &TargetPath, read_only: bool) -> Result<()>;
     /// Removes the topmost mount at `path`; [`HostError::Busy`] while it is used. It returns when the kernel has let go.
     async fn unmount(&self, path: &TargetPath) -> Result<()>;
     /// Whether nobody holds `device`: an exclusive open succeeds. A device that is gone is free.

@@ -79,14 +79,6 @@ pub enum PublishError {
         /// What is there.
         what: String,
     },
-    /// A device node that can be written cannot be published read-only.
-    #[error(
-        "raw block volume {id} is staged writable, and cannot be published read-only; stage it with a reader-only access mode"
-    )]
-    WritableDevice {
-        /// The volume.
-        id: VolumeId,
-    },
     /// The storage could not do it.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -110,9 +102,6 @@ impl NodePlugin {
         let volume = self.backend.volume(&request.volume_id).await?;
         let read_only = wants_read_only(&request, &volume)?;
         let device = self.staged(&request, &volume).await?;
-        if volume.contents == Contents::Block && read_only && !device.read_only {
-            return Err(PublishError::WritableDevice { id: volume.id });
-        }
         let (id, target) = (&request.volume_id, &request.target_path);
         let place = self.observe(id, Some(&device), target).await?;
         let block = volume.contents == Contents::Block;
@@ -130,7 +119,7 @@ impl NodePlugin {
         };
         self.host.note_target(id, &entry).await?;
         if block {
-            self.host.bind_device(&device, target).await?;
+            self.host.bind_device(&device, target, read_only).await?;
         } else {
             self.host.make_directory(target).await?;
             let staging = &request.staging_target_path;
@@ -215,7 +204,7 @@ fn plan(
         what: what.to_owned(),
     };
     match place {
-        Place::Ours(mount) if mount.block == block && (block || mount.read_only == read_only) => {
+        Place::Ours(mount) if mount.block == block && mount.read_only == read_only => {
             Ok(Plan::AlreadyPublished)
         }
         Place::Ours(_) => Err(PublishError::Incompatible {

@@ -182,10 +182,9 @@ fn unstage(error: &UnstageError) -> Code {
 fn publish(error: &PublishError) -> Code {
     use PublishError as E;
     match error {
-        E::Exceeds { .. }
-        | E::NotStaged { .. }
-        | E::SecondTarget { .. }
-        | E::WritableDevice { .. } => Code::FailedPrecondition,
+        E::Exceeds { .. } | E::NotStaged { .. } | E::SecondTarget { .. } => {
+            Code::FailedPrecondition
+        }
         E::MountOption(_) => Code::InvalidArgument,
         E::Incompatible { .. } => Code::AlreadyExists,
         E::Occupied { .. } => Code::Internal,

@@ -207,8 +207,7 @@ impl Model {
     fn node_publish(&mut self, volume: u8, target: u8, read_only: bool, block: bool) -> Outcome {
         let it = self.volume(volume)?;
         fits(it, block)?;
-        // A device that can be written cannot be bound so that it cannot.
-        if !it.staged || (it.block && read_only) {
+        if !it.staged {
             return Err(Code::FailedPrecondition);
         }
         match it.targets.get(&target) {

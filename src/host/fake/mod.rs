@@ -128,7 +128,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    async fn bind_device(&self, device: &Device, to: &TargetPath) -> Result<()> {
+    async fn bind_device(&self, device: &Device, to: &TargetPath, read_only: bool) -> Result<()> {
         fs::write(to.to_path_buf(), "")
             .map_err(|error| HostError::failed(format!("make file {to}"), error))?;
         self.add(
@@ -136,7 +136,7 @@ impl Host for FakeHost {
             Mount {
                 device: Some(device.number),
                 block: true,
-                read_only: device.read_only,
+                read_only,
                 no_exec: false,
                 no_atime: false,
             },

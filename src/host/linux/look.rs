@@ -30,10 +30,11 @@ pub(super) fn look(kubelet: &KubeletDir, path: &TargetPath) -> Result<Spot> {
     if !shown.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
         return Ok(no_mount(&shown));
     }
-    if kind(&shown) == FileType::BlockDevice {
-        return Ok(Spot::Mount(device_node(&shown)));
-    }
-    match filesystem(&found, &shown) {
+    let mount = match kind(&shown) {
+        FileType::BlockDevice => device_node(&found, &shown),
+        _ => filesystem(&found, &shown),
+    };
+    match mount {
         Ok(mount) => Ok(Spot::Mount(mount)),
         Err(error) if is_dead(error) => Ok(Spot::Broken(error.to_string())),
         Err(error) => Err(HostError::failed(
@@ -110,17 +111,18 @@ fn is_dead(error: Errno) -> bool {
     )
 }
 
-fn device_node(shown: &Statx) -> Mount {
-    Mount {
+fn device_node(found: &OwnedFd, shown: &Statx) -> std::result::Result<Mount, Errno> {
+    let flags = fstatvfs(found)?.f_flag;
+    Ok(Mount {
         device: Some(DeviceNumber {
             major: shown.stx_rdev_major,
             minor: shown.stx_rdev_minor,
         }),
         block: true,
-        read_only: false,
+        read_only: flags.contains(StatVfsMountFlags::RDONLY),
         no_exec: false,
         no_atime: false,
-    }
+    })
 }
 
 fn filesystem(found: &OwnedFd, shown: &Statx) -> std::result::Result<Mount, Errno> {

@@ -198,10 +198,10 @@ impl Host for LinuxHost {
         .await
     }
 
-    async fn bind_device(&self, device: &Device, to: &TargetPath) -> Result<()> {
+    async fn bind_device(&self, device: &Device, to: &TargetPath, read_only: bool) -> Result<()> {
         let (device, to) = (device.clone(), to.clone());
         self.run(move |kubelet| {
-            let mount = mount::device_node(&device)?;
+            let mount = mount::device_node(&device, read_only)?;
             kubelet.make_file(&to)?;
             mount::place(mount, kubelet, &to)
         })

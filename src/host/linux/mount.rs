@@ -46,18 +46,14 @@ pub(super) fn filesystem(device: &Device, fs: FsType, options: &MountOptions) ->
 /// A copy of the mount at `path`, placed nowhere yet.
 pub(super) fn copy(kubelet: &KubeletDir, path: &TargetPath, read_only: bool) -> Result<OwnedFd> {
     let failed = |error: Errno| HostError::failed(format!("copy the mount {path}"), error);
-    let copy = detached_copy(&kubelet.get(path)?).map_err(failed)?;
-    if read_only {
-        set_read_only(&copy).map_err(failed)?;
-    }
-    Ok(copy)
+    detached_copy(&kubelet.get(path)?, read_only).map_err(failed)
 }
 
 /// The node of a device as a mount, placed nowhere yet.
-pub(super) fn device_node(device: &Device) -> Result<OwnedFd> {
+pub(super) fn device_node(device: &Device, read_only: bool) -> Result<OwnedFd> {
     let failed = |error| HostError::failed(format!("bind {}", device.path.display()), error);
     let node = open_device(device, OFlags::PATH).map_err(failed)?;
-    detached_copy(&node).map_err(|error| failed(error.into()))
+    detached_copy(&node, read_only).map_err(|error| failed(error.into()))
 }
 
 /// Puts a detached mount at `path`.
@@ -87,11 +83,15 @@ pub(super) fn unmount(kubelet: &KubeletDir, path: &TargetPath) -> Result<()> {
     }
 }
 
-fn detached_copy(of: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+fn detached_copy(of: &OwnedFd, read_only: bool) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(of, "", flags)
+    let copy = open_tree(of, "", flags)?;
+    if read_only {
+        set_read_only(&copy)?;
+    }
+    Ok(copy)
 }
 
 fn configure(
