@@ -69,7 +69,7 @@ $(SIDECARS:%=$(IMAGES)/%.tar): $(IMAGES)/%.tar: $(BIN)/% $(BIN)/pack
 	@mkdir -p $(IMAGES)
 	$(BIN)/pack -o $@ -name $(call sidecar_image,$*,$(patsubst csi-%,%,$(subst snapshot-controller,snapshotter,$*))) -file $<:$* -entrypoint /$* -user 65532:65532
 
-# Further names are those that the tests of Kubernetes ask for, under a host of our own.
+# Further names are those that the tests of Kubernetes ask for, under a host of our own; of nginx they want a shell only.
 $(IMAGES)/pause.tar: e2e/images/pause.c $(BIN)/pack
 	@mkdir -p $(IMAGES)
 	cc -static -O2 -s -o $(CACHE)/pause $<
@@ -78,7 +78,7 @@ $(IMAGES)/pause.tar: e2e/images/pause.c $(BIN)/pack
 
 $(IMAGES)/busybox.tar: $(BIN)/pack
 	@mkdir -p $(IMAGES)
-	$(BIN)/pack -o $@ -name localhost/busybox:e2e -name localhost/e2e/busybox:1.37.0-2 -name registry.k8s.io/e2e-test-images/busybox:1.37.0-2 -busybox /bin/busybox -cmd sh
+	$(BIN)/pack -o $@ -name localhost/busybox:e2e -name localhost/e2e/busybox:1.37.0-2 -name localhost/e2e/nginx:1.27.0-2 -name registry.k8s.io/e2e-test-images/busybox:1.37.0-2 -busybox /bin/busybox -cmd sh
 
 $(IMAGES)/agnhost.tar: $(BIN)/agnhost $(BIN)/pack
 	@mkdir -p $(IMAGES)

@@ -51,12 +51,12 @@ count() {
 }
 
 # The times are what a machine with nothing built yet may take at most.
-layer rust 30 cargo test --workspace --no-fail-fast
+layer rust 25 cargo test --workspace --no-fail-fast
 layer go 10 bash -c 'cd sanity && go test -v ./...'
 layer sanity 10 make --no-print-directory test-sanity
-layer deploy 10 make --no-print-directory test-deploy
-layer image 15 make --no-print-directory test-image
-layer e2e 25 make --no-print-directory test-e2e
+layer deploy 15 make --no-print-directory test-deploy
+layer image 30 make --no-print-directory test-image
+layer e2e 30 make --no-print-directory test-e2e
 
 # Rust and Go count in their own words; every other layer closes with lines "NAME: N passed, N failed ...".
 rust=$results/rust.log go=$results/go.log

@@ -39,25 +39,43 @@ func (s Sandbox) loopDevices(patience time.Duration) []string {
 }
 
 // Loops are the loop devices of the pool's image and of the volumes in it, whoever sees them. The name of a volume's file is
-// relative to a filesystem that only the namespace has mounted, so that filesystem's device says whose it is.
+// relative to a filesystem that only the namespace has mounted, so that filesystem's device says whose it is. The kubelet puts
+// a loop device of its own over that of a raw block volume; such a one comes first.
 func (s Sandbox) Loops() (pool string, volumes []string) {
-	output, err := exec.Command("losetup", "--noheadings", "--output", "NAME,BACK-MAJ:MIN,MAJ:MIN,BACK-FILE").Output()
+	output, err := exec.Command("losetup", "--noheadings", "--output", "NAME,BACK-MAJ:MIN,MAJ:MIN,BACK-INO,BACK-FILE").Output()
 	if err != nil {
 		return "", []string{fmt.Sprintf("(unknown: losetup: %v)", err)}
 	}
 	var number string
 	lines := strings.Split(string(output), "\n")
 	for _, line := range lines {
-		if fields := strings.Fields(line); len(fields) >= 4 && filepath.Base(fields[3]) == filepath.Base(s.PoolImage()) {
+		if fields := strings.Fields(line); len(fields) >= 5 && filepath.Base(fields[4]) == filepath.Base(s.PoolImage()) {
 			pool, number = fields[0], fields[2]
 		}
 	}
+	var above []string
 	for _, line := range lines {
 		if fields := strings.Fields(line); len(fields) >= 4 && fields[1] == number {
 			volumes = append(volumes, fields[0])
+			above = append(above, over(fields[0], lines)...)
 		}
 	}
-	return pool, volumes
+	return pool, append(above, volumes...)
+}
+
+// over are the loop devices that have the node of a device behind them, by device and inode of that node.
+func over(device string, lines []string) (found []string) {
+	var node syscall.Stat_t
+	if syscall.Stat(device, &node) != nil {
+		return nil
+	}
+	filesystem := fmt.Sprintf("%d:%d", node.Dev>>8, node.Dev&0xff)
+	for _, line := range lines {
+		if fields := strings.Fields(line); len(fields) >= 4 && fields[1] == filesystem && fields[3] == fmt.Sprint(node.Ino) {
+			found = append(found, fields[0])
+		}
+	}
+	return found
 }
 
 // hierarchies are the directories that can hold cgroups of ours: one for each controller (version 1), or the root (2).

@@ -57,8 +57,7 @@ func removedWithVolumes(t *T) {
 	t.WaitRunning("reader")
 	t.lines("reader")
 	t.DeletePods("reader")
-	t.Delete(t.core("persistentvolumeclaims", "data"))
-	t.Gone("/api/v1/persistentvolumes/" + volume)
+	t.deleteVolumes("data")
 }
 
 // denied is one line of the API server's audit log, as far as it matters.

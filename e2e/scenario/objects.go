@@ -47,6 +47,7 @@ type pod struct {
 	name      string
 	claims    []string // names of claims
 	devices   []string // names of claims with raw block volumes
+	readOnly  bool     // its raw block volumes
 	ephemeral []claim  // generic ephemeral volumes
 	script    string
 	user      int // with its group; root where it is 0
@@ -68,7 +69,7 @@ func (p pod) spec() string {
 		mounts = append(mounts, fmt.Sprintf("{name: %s, mountPath: /%s}", name, name))
 	}
 	for _, name := range p.devices {
-		volumes = append(volumes, fmt.Sprintf("{name: %s, persistentVolumeClaim: {claimName: %s}}", name, name))
+		volumes = append(volumes, fmt.Sprintf("{name: %s, persistentVolumeClaim: {claimName: %s, readOnly: %t}}", name, name, p.readOnly))
 		devices = append(devices, fmt.Sprintf("{name: %s, devicePath: /dev/%s}", name, name))
 	}
 	for _, c := range p.ephemeral {

@@ -171,6 +171,19 @@ func (t *T) DeletePods(names ...string) {
 	t.Delete(paths...)
 }
 
+// deleteVolumes deletes claims and waits until their volumes are gone.
+func (t *T) deleteVolumes(claims ...string) {
+	var volumes []string
+	for _, claim := range claims {
+		path := t.core("persistentvolumeclaims", claim)
+		volumes = append(volumes, "/api/v1/persistentvolumes/"+t.Get(path).Text("spec.volumeName"))
+		t.Delete(path)
+	}
+	for _, volume := range volumes {
+		t.Gone(volume)
+	}
+}
+
 // Shell runs a script in a pod and returns what it prints.
 func (t *T) Shell(pod, script string) string {
 	output, err := t.API().Kubectl(t.Context, "", "-n", t.Namespace, "exec", pod, "--", "sh", "-ec", script)

@@ -38,7 +38,12 @@ func block(t *T) {
 	t.DeletePods("first")
 	t.Apply(pod{name: "second", devices: []string{"disk"}})
 	t.WaitRunning("second")
-	t.Equal("bytes in the second pod", t.Shell("second", "head -c 4194304 /dev/disk | sha256sum"), written)
+	const sum = "head -c 4194304 /dev/disk | sha256sum"
+	t.Equal("bytes in the second pod", t.Shell("second", sum), written)
+	t.Apply(pod{name: "reader", devices: []string{"disk"}, readOnly: true})
+	t.WaitRunning("reader")
+	t.Equal("bytes in the pod that may only read", t.Shell("reader", sum), written)
+	t.Equal("what happens when it writes", t.Shell("reader", "echo x > /dev/disk && echo written || echo refused"), "refused")
 }
 
 // ephemeral: a volume that belongs to its pod comes and goes with it.
