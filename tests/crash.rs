@@ -69,7 +69,7 @@ impl<'a> Driver<'a> {
         self.kills += 1;
         let _ = cut.await;
         (self.process, self.channel) = spawn(self.machine).await;
-        for _ in 0..100 {
+        for _ in 0..1000 {
             match call(self.channel.clone()).await {
                 Ok(answer) => return answer.into_inner(),
                 Err(status) if matches!(status.code(), Code::Aborted | Code::Unavailable) => {

@@ -57,7 +57,7 @@ impl World {
     pub(crate) async fn probe(&mut self) {
         let ended = self.driver.process.try_wait().expect("it is our child");
         assert_eq!(ended, None, "the driver ended");
-        let answer = timeout(Duration::from_secs(5), self.calls.probe()).await;
+        let answer = timeout(Duration::from_secs(20), self.calls.probe()).await;
         answer.expect("Probe answers").expect("it is ready");
     }
 

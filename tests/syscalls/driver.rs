@@ -85,7 +85,7 @@ impl Driver {
     /// Asks until it succeeds, as callers do while they are told that something is still going on.
     pub(crate) async fn insist(&self, call: &Call) -> Result<Vec<u8>, String> {
         let mut last = None;
-        for _ in 0..150 {
+        for _ in 0..1000 {
             match self.ask(call).await? {
                 Ok(answer) => return Ok(answer),
                 Err(status) if is_passing(&status) => {
