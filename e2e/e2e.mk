@@ -69,16 +69,16 @@ $(SIDECARS:%=$(IMAGES)/%.tar): $(IMAGES)/%.tar: $(BIN)/% $(BIN)/pack
 	@mkdir -p $(IMAGES)
 	$(BIN)/pack -o $@ -name $(call sidecar_image,$*,$(patsubst csi-%,%,$(subst snapshot-controller,snapshotter,$*))) -file $<:$* -entrypoint /$* -user 65532:65532
 
-# Further names are those that the tests of Kubernetes ask for, under a host of our own; of nginx they want a shell only.
+# Further names are those that the tests of Kubernetes ask for, under a host of our own; of nginx and glibc-dns-testing they want a shell only.
 $(IMAGES)/pause.tar: e2e/images/pause.c $(BIN)/pack
 	@mkdir -p $(IMAGES)
 	cc -static -O2 -s -o $(CACHE)/pause $<
 	$(BIN)/pack -o $@ -name localhost/pause:e2e -name localhost/e2e/pause:3.10.2 -file $(CACHE)/pause:pause -entrypoint /pause
 	rm -f $(CACHE)/pause
 
-$(IMAGES)/busybox.tar: $(BIN)/pack
+$(IMAGES)/busybox.tar: $(BIN)/pack e2e/e2e.mk
 	@mkdir -p $(IMAGES)
-	$(BIN)/pack -o $@ -name localhost/busybox:e2e -name localhost/e2e/busybox:1.37.0-2 -name localhost/e2e/nginx:1.27.0-2 -name registry.k8s.io/e2e-test-images/busybox:1.37.0-2 -busybox /bin/busybox -cmd sh
+	$(BIN)/pack -o $@ -name localhost/busybox:e2e -name localhost/e2e/busybox:1.37.0-2 -name localhost/e2e/nginx:1.27.0-2 -name localhost/e2e/glibc-dns-testing:2.1.1 -name registry.k8s.io/e2e-test-images/busybox:1.37.0-2 -busybox /bin/busybox -cmd sh
 
 $(IMAGES)/agnhost.tar: $(BIN)/agnhost $(BIN)/pack
 	@mkdir -p $(IMAGES)
