@@ -46,6 +46,12 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
+    /// mkfs.btrfs opens the device of each mount to see whether it is the one that it was given, and gives up when one of
+    /// them goes away meanwhile.
+    pub(crate) fn met_another_unmount(&self) -> bool {
+        matches!(self, Self::Failed { output, .. } if output.contains("cannot check mount status"))
+    }
+
     /// The tool failed because the disk is full. Tools have no exit code for that, but say it, and in English.
     pub(crate) fn is_full(&self) -> bool {
         match self {
