@@ -332,8 +332,14 @@ async fn snapshots_and_groups() {
             .iter()
             .all(|it| it.group_snapshot_id == cut.group_snapshot_id)
     );
+    let with = |parameter: &str| csi::CreateVolumeGroupSnapshotRequest {
+        parameters: parameters(&[(parameter, "Retain")]),
+        ..group("g", &[&one, &two])
+    };
     let cases = [
         (group("g", &[&one, &two]), Code::Ok),
+        (with("deletionPolicy"), Code::Ok),
+        (with("fancy"), Code::InvalidArgument),
         (group("g", &[&one]), Code::AlreadyExists),
         (group("h", &[]), Code::InvalidArgument),
         (group("h", &[&one, UNKNOWN]), Code::NotFound),

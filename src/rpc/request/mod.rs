@@ -103,12 +103,13 @@ pub(super) fn settings(
     SettingsPatch::parse(parameters).map_err(|source| InvalidRequest::Settings { field, source })
 }
 
-/// Parameters of snapshots and groups: there are none yet beyond those of the sidecars.
+/// Parameters of snapshots and groups: there are none yet beyond those of the sidecars. Kubernetes' own storage tests repeat
+/// the `deletionPolicy` of a class among its parameters; it means nothing there, and no driver takes offence at it.
 pub(super) fn no_parameters(parameters: &HashMap<String, String>) -> Result<()> {
     map("parameters", parameters)?;
     let unknown = parameters
         .keys()
-        .find(|key| !key.starts_with("csi.storage.k8s.io/"));
+        .find(|key| !key.starts_with("csi.storage.k8s.io/") && *key != "deletionPolicy");
     match unknown {
         None => Ok(()),
         Some(key) => Err(InvalidRequest::Value {
