@@ -76,12 +76,12 @@ $(IMAGES)/pause.tar: e2e/images/pause.c $(BIN)/pack
 	$(BIN)/pack -o $@ -name localhost/pause:e2e -name localhost/e2e/pause:3.10.2 -file $(CACHE)/pause:pause -entrypoint /pause
 	rm -f $(CACHE)/pause
 
-# Some tests give dd a flag that busybox does not know, so they get Debian's with its libraries, and a shell that does not have its own.
-DD_FILES = $(shell ldd /bin/dd | grep -o '/[^ ]*')
+# Some tests give dd a flag that busybox does not know, so they get Debian's with its libraries, and a shell that has no dd of its own.
+LIBRARIES = $(sort $(shell ldd /bin/dd /bin/bash | grep -o '/[^ ]*[^: ]' | grep /lib))
 $(IMAGES)/busybox.tar: $(BIN)/pack e2e/e2e.mk
 	@mkdir -p $(IMAGES)
 	$(BIN)/pack -o $@ -name localhost/busybox:e2e -name localhost/e2e/busybox:1.37.0-2 -name localhost/e2e/nginx:1.27.0-2 -name localhost/e2e/glibc-dns-testing:2.1.1 -name registry.k8s.io/e2e-test-images/busybox:1.37.0-2 -busybox /bin/busybox -cmd sh \
-		-file /bin/dd:bin/dd -file /bin/dash:bin/sh $(foreach file,$(DD_FILES),-file $(file):$(patsubst /%,%,$(file)))
+		-file /bin/dd:bin/dd -file /bin/bash:bin/sh $(foreach file,$(LIBRARIES),-file $(file):$(patsubst /%,%,$(file)))
 
 $(IMAGES)/agnhost.tar: $(BIN)/agnhost $(BIN)/pack
 	@mkdir -p $(IMAGES)
