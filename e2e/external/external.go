@@ -3,6 +3,7 @@
 package external
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -97,7 +98,7 @@ func (s Suite) Run(ctx context.Context, chosen []string) error {
 	}
 	s.Say("external: %d passed, %d failed, %d skipped in %.0f s", all.passed, len(all.failures), skips, time.Since(began).Seconds())
 	if len(all.failures) > 0 || all.passed == 0 {
-		return fmt.Errorf("%d tests failed; see external/ among the logs, .cache/e2e/log", len(all.failures))
+		return fmt.Errorf("%d tests failed", len(all.failures))
 	}
 	return ctx.Err()
 }
@@ -133,7 +134,7 @@ func (s Suite) one(ctx context.Context, suite string, all *outcome) {
 			passed++
 		case it.State == "skipped":
 			skipped++
-			all.skipped[either(it.Failure.Message, whyLeftOut(it.name()))]++
+			all.skipped[cmp.Or(it.Failure.Message, whyLeftOut(it.name()))]++
 		default:
 			failed++
 			all.failures = append(all.failures, fmt.Sprintf("%s: %s: %s", suite, it.name(), firstLine(it.Failure.Message)))
@@ -183,13 +184,6 @@ func skip(suite string) string {
 		all = append(all, regexp.QuoteMeta(it.name))
 	}
 	return strings.Join(all, "|")
-}
-
-func either(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // spec is one test in a report.

@@ -92,7 +92,7 @@ func (s Sandbox) mounts() error {
 
 // KeepLogs copies the logs to where they can be read when the sandbox is gone.
 func (s Sandbox) KeepLogs() error {
-	return exec.Command("cp", "-r", Logs+"/.", s.logs()).Run()
+	return exec.Command("cp", "-r", Logs+"/.", s.KeptLogs()).Run()
 }
 
 // dropForeignMounts lets go of the mounts of other programs: a copy of them in this namespace would keep their devices busy.

@@ -41,7 +41,8 @@ func (s Sandbox) name() string {
 	return "offshoot-e2e-" + hex.EncodeToString(digest[:6])
 }
 
-func (s Sandbox) logs() string { return filepath.Join(s.Dir, "log") }
+// KeptLogs is where the logs can be read when the sandbox is gone.
+func (s Sandbox) KeptLogs() string { return filepath.Join(s.Dir, "log") }
 
 func (s Sandbox) pidFile() string { return filepath.Join(s.Dir, "init.pid") }
 
@@ -84,10 +85,10 @@ func (s Sandbox) lock() (func(), error) {
 
 // clear removes what an earlier run wrote.
 func (s Sandbox) clear() error {
-	if err := os.RemoveAll(s.logs()); err != nil {
+	if err := os.RemoveAll(s.KeptLogs()); err != nil {
 		return err
 	}
-	return os.MkdirAll(s.logs(), 0o755)
+	return os.MkdirAll(s.KeptLogs(), 0o755)
 }
 
 // runInit starts the first process of the namespaces. The first signal asks it to end, the second one ends everything.

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -22,8 +23,8 @@ func (c claim) String() string {
 
 func (c claim) spec() string {
 	fields := []string{
-		"storageClassName: " + either(c.class, "offshoot"),
-		"accessModes: [" + either(c.access, "ReadWriteOnce") + "]",
+		"storageClassName: " + cmp.Or(c.class, "offshoot"),
+		"accessModes: [" + cmp.Or(c.access, "ReadWriteOnce") + "]",
 		"resources: {requests: {storage: " + c.size + "}}",
 	}
 	if c.block {
@@ -86,7 +87,7 @@ func (p pod) spec() string {
   containers:
   - {name: main, image: %q, imagePullPolicy: Never, command: [sh, -c, %q], volumeMounts: [%s], volumeDevices: [%s]}
   volumes: [%s]`,
-		security, Image, either(p.script, idle), strings.Join(mounts, ", "), strings.Join(devices, ", "), strings.Join(volumes, ", "))
+		security, Image, cmp.Or(p.script, idle), strings.Join(mounts, ", "), strings.Join(devices, ", "), strings.Join(volumes, ", "))
 }
 
 // snapshot is a VolumeSnapshot of a claim.
@@ -104,10 +105,3 @@ spec: {volumeSnapshotClassName: offshoot, source: {persistentVolumeClaimName: %s
 type yaml string
 
 func (y yaml) String() string { return string(y) }
-
-func either(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
-}

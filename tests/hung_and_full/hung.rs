@@ -287,7 +287,7 @@ async fn a_pool_that_hangs_is_waited_for() {
         tokio::spawn(async move { calls.create("v", capability(Some("ext4")), 32 << 20).await });
     for _ in 0..20 {
         sleep(Duration::from_millis(50)).await;
-        let answer = timeout(Duration::from_secs(20), world.calls.probe()).await;
+        let answer = timeout(Duration::from_secs(5), world.calls.probe()).await;
         // It may be told that the storage does not answer; but it is answered.
         let _ = answer.expect("Probe answers");
     }

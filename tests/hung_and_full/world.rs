@@ -35,29 +35,25 @@ impl World {
         decide: impl FnMut(&Call) -> Answer + Send + 'static,
     ) -> Self {
         let driver = supervise(machine.driver(), watched, decide).expect("it starts");
-        let calls = Calls::connect(&machine).await;
-        let mut world = Self {
-            calls,
+        Self {
+            calls: served(&machine).await,
             driver,
             machine,
-        };
-        // A socket takes connections before the driver accepts them.
-        world.probe().await;
-        world
+        }
     }
 
     /// Starts the driver again.
     pub(crate) async fn restart(&mut self) {
         self.driver.kill();
         self.driver = supervise(self.machine.driver(), &[], |_| Answer::Real).expect("it starts");
-        self.calls = Calls::connect(&self.machine).await;
+        self.calls = served(&self.machine).await;
     }
 
     /// The driver lives, and says that it is ready.
     pub(crate) async fn probe(&mut self) {
         let ended = self.driver.process.try_wait().expect("it is our child");
         assert_eq!(ended, None, "the driver ended");
-        let answer = timeout(Duration::from_secs(20), self.calls.probe()).await;
+        let answer = timeout(Duration::from_secs(5), self.calls.probe()).await;
         answer.expect("Probe answers").expect("it is ready");
     }
 
@@ -83,6 +79,14 @@ impl World {
         found.sort();
         found
     }
+}
+
+/// A connection that the driver has accepted: a socket takes connections before, and the start waits for disks.
+async fn served(machine: &Machine) -> Calls {
+    let calls = Calls::connect(machine).await;
+    let answer = timeout(PATIENCE, calls.probe()).await;
+    answer.expect("Probe answers").expect("it is ready");
+    calls
 }
 
 /// Repeats a call until it succeeds.

@@ -95,10 +95,14 @@ func runExternal(ctx context.Context, run *runner.Runner, suites []string) error
 	}
 	// The definitions lie in the source tree, beside deploy.
 	definitions := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(run.Chart))), "e2e", "external")
-	return external.Suite{
+	suite := external.Suite{
 		Program: filepath.Join(run.Cluster.Bin, "e2e.test"), Definition: filepath.Join(definitions, "testdriver.yaml"),
 		Images: filepath.Join(definitions, "images.yaml"), Reports: filepath.Join(sandbox.Logs, "external"), Say: say,
-	}.Run(ctx, suites)
+	}
+	if err := suite.Run(ctx, suites); err != nil {
+		return fmt.Errorf("%w; see %s", err, filepath.Join(run.Sandbox.KeptLogs(), "external"))
+	}
+	return nil
 }
 
 // chosen are the scenarios of these names, or all.
